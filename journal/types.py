@@ -1,0 +1,91 @@
+"""What goes into the journal and what comes out of it.
+
+A *channel* is a named, ordered log. Its events are numbered 1, 2, 3, … without holes; the number is the event's
+*offset*. The *epoch* names the journal's life: it changes only when the journal was rebuilt or found to be an older
+copy of itself. An offset means nothing without its epoch, which is why cursors are pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+INSERT = "insert"
+READ = "read"  # a row read from the table (seed, repair), not from the log
+GAP = "gap"  # rows are missing here; the message says why
+
+
+class Cursor(NamedTuple):
+    """A place in one channel: everything up to and including ``offset`` of ``epoch`` has been seen.
+
+    ``Cursor("k3f9", 41)`` and ``Cursor("m2aa", 41)`` have nothing to do with each other.
+    """
+
+    epoch: str
+    offset: int
+
+
+class Change(NamedTuple):
+    """One row change that has no offset yet. ``message`` is the row as a JSON object, UTF-8."""
+
+    channel: str
+    op: str
+    message: bytes
+
+
+class Transaction(NamedTuple):
+    """Changes committed together: the unit of append.
+
+    ``checkpoint`` is what a reader resumes from once the changes are durable; its format is the writer's own.
+    ``committed`` is the source's commit time in Unix seconds. Without changes it moves the checkpoint alone.
+    """
+
+    changes: Sequence[Change]
+    checkpoint: str
+    committed: float
+
+
+class Event(NamedTuple):
+    """A change with its place in its channel; durable once anybody can see it."""
+
+    channel: str
+    offset: int
+    op: str
+    message: bytes
+    committed: float
+
+
+class ChannelState(NamedTuple):
+    """A channel's bounds: ``floor`` is the oldest offset kept (``head + 1`` when none is), ``head`` the newest.
+
+    ``bytes`` counts the messages kept; ``rate`` is events per second over the last ten seconds.
+    """
+
+    floor: int
+    head: int
+    bytes: int
+    rate: float
+
+
+class JournalReader(Protocol):
+    """The reading half of a journal, all that gateway and API know."""
+
+    @property
+    def epoch(self) -> str:
+        """The name of this journal's life."""
+
+    def channels(self) -> dict[str, ChannelState]:
+        """Every channel with its bounds, from memory."""
+
+    def head(self, channel: str) -> int:
+        """The newest offset visible to readers of this event loop; raises ``UnknownChannel``."""
+
+    def floor(self, channel: str) -> int:
+        """The oldest offset kept, ``head + 1`` when the channel is empty; raises ``UnknownChannel``."""
+
+    async def read(self, channel: str, after: int, limit: int = 1000, max_bytes: int = 1 << 20) -> list[Event]:
+        """Events after the offset ``after``, oldest first, never beyond ``head``.
+
+        At most ``limit`` events or about ``max_bytes`` of messages, but at least one event if there is one. The
+        page begins at the floor when ``after`` lies below it: comparing the first offset with ``after + 1`` tells.
+        """
