@@ -1,0 +1,1 @@
+"""Change data capture: the binary log in, committed transactions out."""

@@ -1,0 +1,48 @@
+"""What can go wrong between the source and us.
+
+SourceError
+├── StreamLost           the connection ended; come back from the checkpoint
+├── PositionLost         the server no longer has, or never had, the position that we asked for
+├── Superseded           another reader took our server_id
+├── SourceRefused        account, privilege or server setting is wrong; coming back does not help by itself
+└── MalformedEvent       bytes that are not what the manual says; a bug of ours or damage on the way
+UndecodableRow           one table's rows cannot be decoded; the stream lives on
+"""
+
+from __future__ import annotations
+
+
+class SourceError(Exception):
+    """Base of everything that ends a connection to the source. ``hint`` tells the person on call what to do."""
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
+
+
+class StreamLost(SourceError):
+    """The connection ended or went silent. A new reader starts from the checkpoint."""
+
+
+class PositionLost(SourceError):
+    """The log does not continue where we left it. ``reason`` is ``purged`` or ``reset``, as in a gap frame."""
+
+    def __init__(self, text: str, reason: str, hint: str = "") -> None:
+        super().__init__(text, hint)
+        self.reason = reason
+
+
+class Superseded(SourceError):
+    """The server ended our stream because another reader registered with the same server_id."""
+
+
+class SourceRefused(SourceError):
+    """The server will not serve us as it is set up: password, privilege or configuration."""
+
+
+class MalformedEvent(SourceError):
+    """An event that does not parse or fails its checksum."""
+
+
+class UndecodableRow(Exception):
+    """Rows of one table cannot be turned into JSON: names the table, and where known the column and its type."""

@@ -1,0 +1,169 @@
+"""Where we are in the source's log. Known only to this room; the journal keeps it as text.
+
+Only the boundary between two transactions is a position: inside one, a resume would silently skip the rows whose
+table map came before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+Flavour = Literal["mariadb", "mysql"]
+
+
+class Position(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A transaction boundary: binlog file and offset in bytes, and the GTID state there when the server keeps one.
+
+    ``gtid`` is MariaDB's position (one ``domain-server-sequence`` for each domain, separated by commas) or
+    MySQL's executed set (``uuid:1-5:7``); None where only file and offset are known.
+    """
+
+    file: str
+    offset: int
+    gtid: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.offset}" + (f" ({self.gtid})" if self.gtid else "")
+
+
+class Fingerprint(msgspec.Struct, frozen=True):
+    """What a transaction looked like, so that it can be recognised when it is sent again.
+
+    ``gtid`` is None on a server without GTIDs; ``digest`` covers commit time and every row image.
+    """
+
+    gtid: str | None
+    digest: str
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """What a reader resumes from: it asks for ``start`` and must then be sent ``last`` again before anything new.
+
+    ``start`` lies one transaction before ``end``. Coordinates alone prove nothing: after a RESET or a restore the
+    same numbers can name other rows, and both servers then resume silently. ``last`` is None until the first
+    transaction after a first start, and then ``start`` equals ``end``.
+    """
+
+    flavour: Flavour
+    server: str
+    start: Position
+    end: Position
+    last: Fingerprint | None = None
+
+    def encode(self) -> str:
+        """The text that the journal keeps."""
+        return _encoder.encode(self).decode()
+
+    @classmethod
+    def decode(cls, text: str) -> Checkpoint:
+        """The checkpoint in ``text``; raises ValueError when it is none."""
+        return _decoder.decode(text)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Checkpoint)
+
+
+class GtidState:
+    """The GTIDs executed up to a boundary, advanced one transaction at a time."""
+
+    def advance(self, gtid: str) -> None:
+        """Count the transaction ``gtid`` as executed."""
+        raise NotImplementedError
+
+    @staticmethod
+    def parse(flavour: Flavour, text: str) -> GtidState:
+        """The state that ``text`` describes; raises ValueError when it is malformed."""
+        return MariadbGtids(text) if flavour == "mariadb" else MysqlGtids(text)
+
+
+class MariadbGtids(GtidState):
+    """The newest GTID of every domain: ``0-1-100,7-2-5``.
+
+    All domains count: a dump that starts with one of two domains replays the other from its beginning.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        self._newest: dict[int, str] = {int(part.split("-")[0]): part for part in parts}
+        for part in parts:
+            if len([int(number) for number in part.split("-")]) != 3:
+                raise ValueError(f"not a MariaDB GTID: {part!r}")
+
+    def advance(self, gtid: str) -> None:
+        """Count the transaction ``gtid`` as executed."""
+        self._newest[int(gtid.split("-", 1)[0])] = gtid
+
+    def __str__(self) -> str:
+        return ",".join(self._newest[domain] for domain in sorted(self._newest))
+
+
+class MysqlGtids(GtidState):
+    """The executed set: intervals for each source, ``uuid:1-5:7,uuid2:1-3``."""
+
+    def __init__(self, text: str = "") -> None:
+        self._intervals: dict[str, list[list[int]]] = {}
+        for part in text.replace("\n", "").split(","):
+            if part.strip():
+                self._add_part(part.strip())
+
+    def _add_part(self, part: str) -> None:
+        source, *ranges = part.split(":")
+        if not ranges:
+            raise ValueError(f"not a MySQL GTID set: {part!r}")
+        tag = ""
+        for text in ranges:
+            if not text[:1].isdigit():  # a tag (MySQL 8.3 on) names the intervals that follow it
+                tag = f":{text}"
+                continue
+            first, _, last = text.partition("-")
+            self._intervals.setdefault(source.lower() + tag, []).append([int(first), int(last or first)])
+
+    def advance(self, gtid: str) -> None:
+        """Count the transaction ``gtid`` (``uuid:7``) as executed, joining intervals that meet."""
+        source, _, number = gtid.rpartition(":")
+        n = int(number)
+        intervals = self._intervals.setdefault(source.lower(), [])
+        for interval in intervals:
+            if interval[1] == n - 1:
+                interval[1] = n
+                break
+            if interval[0] <= n <= interval[1]:
+                return
+        else:
+            intervals.append([n, n])
+        self._intervals[source.lower()] = _joined(intervals)
+
+    def __str__(self) -> str:
+        return ",".join(
+            source + "".join(f":{a}-{b}" if a != b else f":{a}" for a, b in intervals)
+            for source, intervals in sorted(self._intervals.items())
+        )
+
+
+def _joined(intervals: list[list[int]]) -> list[list[int]]:
+    if len(intervals) == 1:
+        return intervals
+    joined: list[list[int]] = []
+    for first, last in sorted(intervals):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1][1] = max(joined[-1][1], last)
+        else:
+            joined.append([first, last])
+    return joined
+
+
+def log_order(file: str, offset: int) -> tuple[int, int]:
+    """Sorts places of one server's log: files by their number, then by offset."""
+    number = file.rpartition(".")[2]
+    return (int(number) if number.isdigit() else 0, offset)
+
+
+def from_server(row: Mapping[str, object]) -> Position:
+    """The position in a row of SHOW BINARY LOG STATUS or SHOW MASTER STATUS."""
+    gtid = row.get("Executed_Gtid_Set")
+    text = str(gtid).replace("\n", "") if gtid is not None else None
+    return Position(str(row["File"]), int(str(row["Position"])), text)
