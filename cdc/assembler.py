@@ -1,0 +1,285 @@
+"""Binlog events in, whole committed transactions out. Pure: no socket, no thread, no clock.
+
+A transaction that was rolled back, or whose end never came, leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from cdc import events as ev
+from cdc import statements
+from cdc.errors import MalformedEvent, UndecodableRow
+from cdc.position import Fingerprint, Flavour, GtidState, Position
+from cdc.rows import Decoder
+from cdc.tablemap import TableMap, TableName, parse, parse_name
+from journal.types import GAP, INSERT, Change
+
+
+class Capture(NamedTuple):
+    """A channel's wish: the table ``(schema, name)`` that feeds it."""
+
+    channel: str
+    schema: str
+    table: str
+
+
+class Committed(NamedTuple):
+    """A transaction: its changes, the boundaries around it, what it looked like, commit time in Unix seconds."""
+
+    changes: Sequence[Change]
+    start: Position
+    end: Position
+    fingerprint: Fingerprint
+    committed: float
+
+
+class _Table(NamedTuple):
+    """What to do with the rows of one table map: a decoder for each channel, or why there is none."""
+
+    decoders: Sequence[tuple[str, Decoder]]
+    failed: Mapping[str, str]
+
+
+_UNCAPTURED = _Table((), {})
+_WRITES = frozenset({ev.WRITE_ROWS, ev.WRITE_ROWS_V1})
+_ROWS = frozenset(
+    {ev.WRITE_ROWS, ev.UPDATE_ROWS, ev.DELETE_ROWS, ev.WRITE_ROWS_V1, ev.UPDATE_ROWS_V1, ev.DELETE_ROWS_V1}
+) | {ev.PARTIAL_UPDATE_ROWS}
+_KNOWN_TABLE_MAPS = 1024  # a bound for servers with very many tables; a map that fell out is parsed again
+
+
+class Assembler:
+    """The state machine over one connection's events.
+
+    ``compile_decoder(channel, table_map)`` is asked once for each shape of a captured table. ``position`` is the
+    boundary that the stream starts from; ``with_gtids`` says whether the server numbers its transactions,
+    ``checksums`` whether the events before the first format description end with one.
+    """
+
+    def __init__(
+        self,
+        flavour: Flavour,
+        captures: Sequence[Capture],
+        compile_decoder: Callable[[str, TableMap], Decoder],
+        position: Position,
+        *,
+        with_gtids: bool,
+        checksums: bool,
+    ) -> None:
+        self._with_gtids = with_gtids
+        self._mariadb = flavour == "mariadb"
+        self._flavour = flavour
+        self._captures = captures
+        self._compile = compile_decoder
+        self._gtids = None if position.gtid is None or not with_gtids else GtidState.parse(flavour, position.gtid)
+        self._checksums = checksums
+        self._boundary = position
+        self._known: dict[bytes, _Table] = {}
+        self.file, self.offset = position.file, position.offset
+        self.idle = False
+        self._reset()
+        self._handlers: dict[int, Callable[[ev.Header, bytes], Committed | None]] = {
+            ev.FORMAT_DESCRIPTION: self._format_description,
+            ev.ROTATE: self._rotate,
+            ev.QUERY: self._query,
+            ev.XID: self._commit_event,
+            ev.GTID: self._mysql_gtid,
+            ev.ANONYMOUS_GTID: self._anonymous_gtid,
+            ev.PREVIOUS_GTIDS: self._gtid_base,
+            ev.MARIADB_GTID: self._mariadb_gtid,
+            ev.MARIADB_GTID_LIST: self._gtid_base,
+            ev.TABLE_MAP: self._table_map,
+            ev.HEARTBEAT: self._heartbeat,
+            ev.HEARTBEAT_V2: self._heartbeat,
+            ev.XA_PREPARE: self._xa_prepare,
+        } | dict.fromkeys(_ROWS, self._rows)
+
+    def _reset(self) -> None:
+        self._changes: list[Change] = []
+        self._tables: dict[int, _Table] = {}
+        self._gtid: str | None = None
+        self._committed: float | None = None
+        self._digest = 0
+        self._open = False
+        self._gapped: set[str] = set()
+
+    def feed(self, event: bytes) -> Committed | None:
+        """Take the next event; return the transaction that it completes, if it does.
+
+        Raises MalformedEvent when the event does not parse, or a rows event comes without its table map.
+        """
+        try:
+            return self._feed(event)
+        except (IndexError, ValueError, struct.error) as error:
+            raise MalformedEvent(f"an event of type {event[4]} at {self.file}:{self.offset} ends early") from error
+
+    def _feed(self, event: bytes) -> Committed | None:
+        header = ev.parse_header(event)
+        if self._checksums and header.timestamp:  # artificial events may carry none
+            ev.check_crc(event)
+        end = len(event) - 4 if self._checksums and header.kind != ev.FORMAT_DESCRIPTION else len(event)
+        handler = self._handlers.get(header.kind)
+        if handler is None:
+            self._unlisted(header)
+            done = None
+        else:
+            done = handler(header, event[ev.HEADER_SIZE : end])
+        if header.end and header.kind != ev.ROTATE:
+            self.offset = header.end
+        return done
+
+    # The log itself
+
+    def _format_description(self, _: ev.Header, body: bytes) -> None:
+        self._checksums = ev.uses_checksum(body)
+        self._known.clear()
+
+    def _rotate(self, _: ev.Header, body: bytes) -> None:
+        self.file, self.offset = ev.parse_rotate(body)
+
+    def _heartbeat(self, _: ev.Header, __: bytes) -> None:
+        self.idle = True
+
+    def _gtid_base(self, header: ev.Header, body: bytes) -> None:
+        """A file begins with the GTIDs before it; the base for a reader that started here by file and offset."""
+        if self._with_gtids and self._gtids is None and header.end:
+            text = ev.parse_gtid_list(body) if self._mariadb else ev.parse_previous_gtids(body)
+            if text is not None:
+                self._gtids = GtidState.parse(self._flavour, text)
+
+    def _unlisted(self, header: ev.Header) -> None:
+        """An event type that we do not decode could hide rows, unless the manual says that it never does."""
+        if header.kind in ev.WITHOUT_ROWS or header.flags & ev.IGNORABLE_FLAG:
+            return
+        self._gap([c.channel for c in self._captures], f"the log holds an event of type {header.kind}, not decoded")
+
+    # Where a transaction begins
+
+    def _begin(self, header: ev.Header, gtid: ev.Gtid) -> None:
+        self._reset()
+        if header.end:
+            self._boundary = Position(self.file, header.end - header.size, self._gtid_text())
+        self._gtid, self._committed = gtid.text, gtid.committed
+        if gtid.xa:
+            self._gap([c.channel for c in self._captures], "XA transactions are not decoded")
+
+    def _mariadb_gtid(self, header: ev.Header, body: bytes) -> None:
+        gtid = ev.parse_mariadb_gtid(body, header.server_id)
+        self._begin(header, gtid)
+        self._open = not gtid.standalone  # it stands in BEGIN's place, except before a single statement
+
+    def _mysql_gtid(self, header: ev.Header, body: bytes) -> None:
+        self._begin(header, ev.parse_mysql_gtid(body))
+
+    def _anonymous_gtid(self, header: ev.Header, body: bytes) -> None:
+        self._begin(header, ev.parse_mysql_gtid(body))
+        self._gtid = None
+
+    # What it holds
+
+    def _table_map(self, _: ev.Header, body: bytes) -> None:
+        table = self._known.get(body)
+        name = parse_name(body)
+        if table is None:
+            if len(self._known) >= _KNOWN_TABLE_MAPS:
+                self._known.clear()
+            table = self._known[body] = self._prepare(name, body)
+        self._tables[name.table_id] = table
+
+    def _prepare(self, name: TableName, body: bytes) -> _Table:
+        channels = [c.channel for c in self._captures if (c.schema, c.table) == (name.schema, name.table)]
+        if not channels:
+            return _UNCAPTURED
+        decoders, failed = [], {}
+        for channel in channels:
+            try:
+                decoders.append((channel, self._compile(channel, parse(body, mariadb=self._mariadb))))
+            except (UndecodableRow, MalformedEvent) as error:
+                failed[channel] = str(error)
+        return _Table(decoders, failed)
+
+    def _rows(self, header: ev.Header, body: bytes) -> None:
+        rows = ev.parse_rows(body, header.kind)
+        self._digest = zlib.crc32(memoryview(body)[rows.start :], self._digest)
+        table = self._tables.get(rows.table_id)
+        if table is None:
+            if rows.table_id == _DUMMY_TABLE:
+                return
+            raise MalformedEvent(f"rows of table map {rows.table_id} came without it")
+        if header.kind not in _WRITES:
+            return
+        for channel, why in table.failed.items():
+            self._gap([channel], why)
+        for channel, decode in table.decoders:
+            try:
+                messages = decode(body, rows, len(body))
+            except UndecodableRow as error:
+                self._gap([channel], str(error))
+                continue
+            self._changes += [Change(channel, INSERT, message) for message in messages]
+
+    def _query(self, header: ev.Header, body: bytes) -> Committed | None:
+        query = ev.parse_query(body)
+        kind = statements.classify(query.sql)
+        if kind is statements.Kind.BEGIN:
+            self._open = True
+        elif kind is statements.Kind.COMMIT:
+            return self._commit(header)
+        elif kind is statements.Kind.ROLLBACK:
+            return self._rolled_back(header)
+        elif kind is statements.Kind.WRITE:
+            named = [c.channel for c in self._captures if statements.names(query.sql, c.table)]
+            self._gap(named, "a write was logged as a statement; SET GLOBAL binlog_format = 'ROW'")
+        elif kind is statements.Kind.XA:
+            self._gap([c.channel for c in self._captures], "XA transactions are not decoded")
+            self._open |= statements.begins_xa(query.sql)
+        return None if self._open else self._commit(header)
+
+    def _xa_prepare(self, header: ev.Header, _: bytes) -> Committed | None:
+        self._changes = []
+        self._gap([c.channel for c in self._captures], "XA transactions are not decoded")
+        return self._commit(header)
+
+    def _gap(self, channels: Sequence[str], why: str) -> None:
+        for channel in channels:
+            if channel not in self._gapped:
+                self._gapped.add(channel)
+                message = {"reason": "unreadable", "detail": why, "position": self._gtid or str(self._boundary)}
+                self._changes.append(Change(channel, GAP, msgspec.json.encode(message)))
+
+    # How it ends
+
+    def _commit_event(self, header: ev.Header, _: bytes) -> Committed:
+        return self._commit(header)
+
+    def _rolled_back(self, header: ev.Header) -> Committed:
+        self._changes = []
+        return self._commit(header)
+
+    def _commit(self, header: ev.Header) -> Committed:
+        if self._gtid is not None and self._gtids is not None:
+            self._gtids.advance(self._gtid)
+        end = Position(self.file, header.end or self.offset, self._gtid_text())
+        committed = self._committed if self._committed is not None else float(header.timestamp)
+        done = Committed(
+            self._changes,
+            self._boundary,
+            end,
+            Fingerprint(self._gtid, f"{header.timestamp}-{self._digest:08x}"),
+            committed,
+        )
+        self._boundary = end
+        self._reset()
+        return done
+
+    def _gtid_text(self) -> str | None:
+        return None if self._gtids is None else str(self._gtids)
+
+
+_DUMMY_TABLE = 0xFFFFFF  # a rows event that only ends a statement

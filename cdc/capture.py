@@ -1,0 +1,261 @@
+"""The capture loop: source → assembler → queue → journal → publish, and back to the checkpoint when the stream is lost.
+
+A checkpoint is only ever the end of a transaction whose rows are in the journal: both go there in one commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from cdc.assembler import Committed
+from cdc.control import ConnectArgs, Control
+from cdc.errors import PositionLost, SourceError, Superseded
+from cdc.handoff import Handoff
+from cdc.position import Checkpoint
+from cdc.reader import Origin, Reader
+from journal.errors import JournalError
+from journal.types import GAP, Change, Event, Transaction
+
+logger = logging.getLogger(__name__)
+
+LIVE, CATCHING_UP, STALLED, DOWN = "live", "catching_up", "stalled", "down"
+_CHECKPOINT_INTERVAL = 1.0  # seconds between checkpoints that carry no rows
+_LAG_OF_LIVE = 2000  # milliseconds behind which a connected source is catching up
+_QUICK, _SLOWEST = 0.25, 10.0  # bounds of the wait before a reconnect, in seconds
+_STABLE = 10.0  # seconds after which a connection counts as a success
+_SUPERSEDED_WAIT = 60.0
+
+
+class Appender(Protocol):
+    """The journal's writing half."""
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The last durable checkpoint."""
+
+    async def append(self, batch: Sequence[Transaction]) -> list[Event]:
+        """Make a batch durable and return its events."""
+
+
+class CaptureStats(msgspec.Struct):
+    """Plain counters for /metrics."""
+
+    transactions: int = 0
+    rows: int = 0
+    gaps: int = 0
+    connects: int = 0
+    lost: int = 0
+
+
+class CaptureLoop:
+    """Owns the reader thread. ``publish`` and ``on_source(state, lag_ms)`` are called on the event loop.
+
+    ``derived_id``: the origin's server_id was made up, so another may be taken when somebody else has it too.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        journal: Appender,
+        publish: Callable[[list[Event]], None],
+        on_source: Callable[[str, int], None],
+        *,
+        derived_id: bool,
+    ) -> None:
+        self._origin = origin
+        self._derived_id = derived_id
+        self._journal = journal
+        self._publish = publish
+        self._on_source = on_source
+        self.state = DOWN
+        self.lag_ms = 0
+        self.reason = "not connected yet"
+        self.stats = CaptureStats()
+
+    # Start
+
+    async def run(self) -> None:
+        """Capture until cancelled; raises JournalError when the journal is beyond use."""
+        wait = Backoff()
+        while True:
+            began = time.monotonic()
+            try:
+                await self._session()
+            except PositionLost as error:
+                await self._announce_gap(error, wait)
+            except SourceError as error:
+                await self._pause(error, wait.next(time.monotonic() - began))
+
+    async def _pause(self, error: SourceError, seconds: float) -> None:
+        self.stats.lost += 1
+        self._tell(DOWN, self.lag_ms, str(error))
+        if isinstance(error, Superseded):
+            seconds = self._step_down(seconds)
+        logger.warning("source lost: %s; coming back in %.1f s. %s", error, seconds, error.hint)
+        await asyncio.sleep(seconds)
+
+    def _step_down(self, seconds: float) -> float:
+        """Two readers under one server_id would throw each other out for ever."""
+        if not self._derived_id:
+            return _SUPERSEDED_WAIT
+        self._origin = msgspec.structs.replace(self._origin, server_id=random.randrange(1 << 31, 1 << 32))  # noqa: S311
+        return seconds
+
+    # Run
+
+    async def _session(self) -> None:
+        """One connection's life: a thread reads and assembles, this side appends and publishes."""
+        checkpoint = await self._start_checkpoint()
+        handoff = Handoff(asyncio.get_running_loop())
+        reader = Reader(self._origin, checkpoint, handoff, self._connected, self._caught_up)
+        threading.Thread(target=reader.run, name="binlog-reader", daemon=True).start()
+        try:
+            await self._drain(handoff, checkpoint)
+        finally:
+            handoff.close()
+            reader.abort()
+
+    async def _start_checkpoint(self) -> Checkpoint:
+        """Where to begin: what the journal remembers, or at first the end of the log, remembered at once."""
+        text = self._journal.checkpoint
+        if text is not None:
+            return Checkpoint.decode(text)
+        checkpoint = await asyncio.to_thread(_first_checkpoint, self._origin.connect)
+        await self._append([Transaction((), checkpoint.encode(), time.time())])
+        logger.info("new journal: capturing from the log's end, %s", checkpoint.end)
+        return checkpoint
+
+    async def _drain(self, handoff: Handoff, checkpoint: Checkpoint) -> None:
+        """Append whatever is ready, for ever. The batch that waits while the last one is written is the next."""
+        idle: Transaction | None = None
+        written = time.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout(_CHECKPOINT_INTERVAL if idle else None):
+                    batch = await handoff.take()
+            except TimeoutError:
+                batch = []
+            transactions, last = _transactions(batch, checkpoint)
+            if not transactions:
+                idle = last or idle
+                due = time.monotonic() - written >= _CHECKPOINT_INTERVAL
+                transactions = [idle] if idle and due else []
+            elif last is not None:
+                transactions.append(last)
+            if transactions:
+                await self._append(transactions)
+                idle, written = None, time.monotonic()
+            handoff.release(batch)
+
+    async def _append(self, transactions: Sequence[Transaction]) -> None:
+        """Append and publish; a journal that cannot take it now is tried again until it can."""
+        wait = Backoff()
+        while True:
+            try:
+                events = await self._journal.append(transactions)
+                break
+            except JournalError as error:
+                if not error.retry:
+                    raise
+                self._tell(STALLED, self.lag_ms, str(error))
+                logger.warning("the journal takes nothing: %s %s", error, error.hint)
+                await asyncio.sleep(wait.next(0))
+        # No await between the return of append and this: head and published offset move together.
+        if events:
+            self._publish(events)
+            self._count(transactions, events)
+
+    def _count(self, transactions: Sequence[Transaction], events: Sequence[Event]) -> None:
+        self.stats.transactions += len(transactions)
+        gaps = sum(event.op == GAP for event in events)
+        self.stats.gaps += gaps
+        self.stats.rows += len(events) - gaps
+        lag = proven_lag(events[-1].committed)
+        state = self.state
+        if state in (LIVE, STALLED):
+            state = LIVE if lag < _LAG_OF_LIVE else CATCHING_UP
+        self._tell(state, lag, "" if state == LIVE else f"{lag} ms behind")
+
+    def _caught_up(self) -> None:
+        """The reader has seen the end of the log."""
+        self._tell(LIVE, self.lag_ms if self.state == LIVE else 0, "")
+
+    def _connected(self) -> None:
+        """The reader's stream is open."""
+        self.stats.connects += 1
+        self._tell(CATCHING_UP, self.lag_ms, "catching up")
+
+    def _tell(self, state: str, lag_ms: int, reason: str) -> None:
+        if state != self.state:
+            logger.info("source is %s%s", state, f": {reason}" if reason else "")
+        self.state, self.lag_ms, self.reason = state, lag_ms, reason
+        self._on_source(state, lag_ms)
+
+    # What is gone
+
+    async def _announce_gap(self, error: PositionLost, wait: Backoff) -> None:
+        """Tell every channel that rows may be missing, and go on from the oldest that the server still has."""
+        logger.warning("the log does not continue: %s", error)
+        try:
+            checkpoint = await asyncio.to_thread(_oldest_checkpoint, self._origin.connect)
+        except SourceError as away:
+            await self._pause(away, wait.next(0))
+            return
+        message = msgspec.json.encode({"reason": error.reason, "detail": str(error)})
+        changes = [Change(channel.channel, GAP, message) for channel in self._origin.channels]
+        await self._append([Transaction(changes, checkpoint.encode(), time.time())])
+
+
+class Backoff:
+    """Growing waits with full jitter, so that many readers do not come back in step."""
+
+    def __init__(self) -> None:
+        self._ceiling = _QUICK
+
+    def next(self, lasted: float) -> float:
+        """Seconds to wait after a connection that lasted ``lasted`` seconds."""
+        if lasted >= _STABLE:
+            self._ceiling = _QUICK
+        wait = random.uniform(self._ceiling / 2, self._ceiling)  # noqa: S311 - jitter, not a secret
+        self._ceiling = min(2 * self._ceiling, _SLOWEST)
+        return wait
+
+
+def proven_lag(committed: float) -> int:
+    """Milliseconds since a commit, as far as its clock proves them: MariaDB tells whole seconds only."""
+    resolution = 1.0 if committed == int(committed) else 0.0
+    return max(0, int((time.time() - committed - resolution) * 1000))
+
+
+def _transactions(batch: Sequence[Committed], checkpoint: Checkpoint) -> tuple[list[Transaction], Transaction | None]:
+    """What to append for a batch: those with changes, and one without for a checkpoint beyond the last of them."""
+    transactions = [_transaction(c, checkpoint) for c in batch if c.changes]
+    last = _transaction(batch[-1], checkpoint) if batch and not batch[-1].changes else None
+    return transactions, last
+
+
+def _transaction(committed: Committed, origin: Checkpoint) -> Transaction:
+    checkpoint = Checkpoint(origin.flavour, origin.server, committed.start, committed.end, committed.fingerprint)
+    return Transaction(committed.changes, checkpoint.encode(), committed.committed)
+
+
+def _first_checkpoint(connect: ConnectArgs) -> Checkpoint:
+    with Control(connect) as control:
+        server = control.server()
+        end = control.end(gtids=server.gtids)
+    return Checkpoint(server.flavour, server.identity, end, end)
+
+
+def _oldest_checkpoint(connect: ConnectArgs) -> Checkpoint:
+    with Control(connect) as control:
+        server = control.server()
+        oldest = control.oldest()
+    return Checkpoint(server.flavour, server.identity, oldest, oldest)

@@ -1,0 +1,108 @@
+"""From the reader's thread into the event loop, bounded.
+
+When the loop falls behind, the thread waits, TCP fills, and the server keeps the log: back-pressure ends where the
+data is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from cdc.assembler import Committed
+
+
+class Closed(Exception):
+    """The loop side has stopped; the reader should too."""
+
+
+class Handoff:
+    """An ``asyncio.Queue`` fed from one thread, holding at most ``max_bytes`` of messages, or one larger transaction.
+
+    What was taken still counts until ``release``: a permit comes back when its transaction is in the journal.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, max_bytes: int = 32 << 20, max_transactions: int = 8192
+    ) -> None:
+        self._loop = loop
+        self._max_bytes = max_bytes
+        self._max_transactions = max_transactions
+        self._queue: asyncio.Queue[Committed | BaseException] = asyncio.Queue()
+        self._room = threading.Condition()
+        self._bytes = 0
+        self._transactions = 0
+        self._closed = False
+
+    # The thread's side
+
+    def put(self, transaction: Committed) -> None:
+        """Hand over a transaction, waiting for room; raises Closed."""
+        size = weight(transaction)
+        with self._room:
+            while not self._closed and not self._fits(size):
+                self._room.wait()
+            if self._closed:
+                raise Closed
+            self._bytes += size
+            self._transactions += 1
+        self.call(self._queue.put_nowait, transaction)
+
+    def _fits(self, size: int) -> bool:
+        if self._transactions == 0:
+            return True
+        return self._bytes + size <= self._max_bytes and self._transactions < self._max_transactions
+
+    def end(self, error: BaseException) -> None:
+        """Say why no more will come; what was put before it is still taken first. Says nothing to a closed loop."""
+        with contextlib.suppress(Closed):
+            self.call(self._queue.put_nowait, error)
+
+    def call(self, function: Callable[..., None], *args: Any) -> None:
+        """Run ``function`` on the loop, after everything that was put before; raises Closed."""
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:  # the loop has closed
+            raise Closed from None
+
+    # The loop's side
+
+    async def take(self, max_bytes: int = 4 << 20) -> list[Committed]:
+        """Wait for a transaction; return it and whatever else is ready, up to about ``max_bytes``.
+
+        Raises what ``end`` was given, once everything before it has been taken.
+        """
+        item = await self._queue.get()
+        batch: list[Committed] = []
+        size = 0
+        while not isinstance(item, BaseException):
+            batch.append(item)
+            size += weight(item)
+            if size >= max_bytes or self._queue.empty():
+                return batch
+            item = self._queue.get_nowait()
+        if not batch:
+            raise item
+        self._queue.put_nowait(item)  # nothing follows an end, so it is first again
+        return batch
+
+    def release(self, batch: list[Committed]) -> None:
+        """Give back the room of a batch that is in the journal."""
+        with self._room:
+            self._bytes -= sum(map(weight, batch))
+            self._transactions -= len(batch)
+            self._room.notify_all()
+
+    def close(self) -> None:
+        """Turn the thread away."""
+        with self._room:
+            self._closed = True
+            self._room.notify_all()
+
+
+def weight(transaction: Committed) -> int:
+    """A transaction's message bytes, and something for each object that carries them."""
+    return 512 + sum(len(change.message) + 128 for change in transaction.changes)

@@ -1,0 +1,140 @@
+"""The thread's side of one connection: events in, whole transactions into the hand-off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from cdc.assembler import Assembler, Capture, Committed
+from cdc.control import ConnectArgs, Control, Server
+from cdc.errors import PositionLost
+from cdc.handoff import Closed, Handoff
+from cdc.position import Checkpoint, Fingerprint, Position, log_order
+from cdc.rows import Decoder, Shape, compile_decoder
+from cdc.source import BinlogSource
+from cdc.tablemap import TableMap
+
+
+class TableChannel(msgspec.Struct, frozen=True):
+    """One channel over one table: which columns (None: all), and 64-bit integers as strings or numbers."""
+
+    channel: str
+    schema: str
+    table: str
+    columns: tuple[str, ...] | None = None
+    bigint_strings: bool = False
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """What to read, from where, and under which server_id; ``heartbeat`` in seconds."""
+
+    connect: ConnectArgs
+    channels: Sequence[TableChannel]
+    server_id: int
+    heartbeat: float = 5.0
+
+    def decoder(self, channel: str, table: TableMap, charsets: Mapping[int, str]) -> Decoder:
+        """A decoder for ``channel`` over the shape of ``table``; asks the server what the shape does not say."""
+        wish = next(c for c in self.channels if c.channel == channel)
+        with Control(self.connect) as control:
+            json = control.json_columns(table.schema, table.table)
+        return compile_decoder(table, Shape(wish.columns, json, wish.bigint_strings, charsets))
+
+
+class Overlap:
+    """Proof that the log continues where we left it: the last transaction that we know must be sent again, the same.
+
+    Without one to expect, everything is new.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._expected: Fingerprint | None = checkpoint.last
+        self._end = checkpoint.end
+
+    def is_new(self, committed: Committed) -> bool:
+        """Whether this transaction was not captured yet; raises PositionLost when the first is not the expected."""
+        if self._expected is None:
+            return True
+        if committed.fingerprint != self._expected:
+            raise PositionLost(f"the log holds another transaction at {self._end} than the one captured there", "reset")
+        self._expected = None
+        return False
+
+    def at_log_end(self) -> None:
+        """Call when the server has no more to send; raises PositionLost when the proof is still due."""
+        if self._expected is not None:
+            raise PositionLost(f"the log ends before {self._end}", "reset")
+
+
+class Reader:
+    """One connection's thread. ``connected`` and ``caught_up`` are called on the event loop."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        checkpoint: Checkpoint,
+        handoff: Handoff,
+        connected: Callable[[], None],
+        caught_up: Callable[[], None],
+    ) -> None:
+        self._origin = origin
+        self._checkpoint = checkpoint
+        self._handoff = handoff
+        self._connected = connected
+        self._caught_up = caught_up
+        self._source = BinlogSource(origin.connect, origin.server_id, heartbeat=origin.heartbeat)
+
+    def run(self) -> None:
+        """Read until the stream ends, then say why. Never lets an error out of the thread unsaid."""
+        try:
+            self._stream()
+        except Closed:
+            return
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the loop's side raises it
+            self._handoff.end(error)
+        finally:
+            self._source.close()
+
+    def abort(self) -> None:
+        """End the thread from the loop's side."""
+        self._source.abort()
+
+    def _stream(self) -> None:
+        start = self._checkpoint.start
+        with Control(self._origin.connect) as control:
+            server = control.server()
+            end = control.end(gtids=server.gtids)
+        _check_identity(self._checkpoint, server)
+        self._source.open(start, server.flavour)
+        self._handoff.call(self._connected)
+        assembler = Assembler(
+            server.flavour,
+            [Capture(c.channel, c.schema, c.table) for c in self._origin.channels],
+            lambda channel, table: self._origin.decoder(channel, table, server.charsets),
+            start,
+            with_gtids=server.gtids,
+            checksums=server.checksums,
+        )
+        self._pump(assembler, end)
+
+    def _pump(self, assembler: Assembler, end: Position) -> None:
+        overlap = Overlap(self._checkpoint)
+        target = log_order(end.file, end.offset)
+        caught_up = False
+        for event in self._source.events():
+            committed = assembler.feed(event)
+            if committed is not None and overlap.is_new(committed):
+                self._handoff.put(committed)
+            if not caught_up and (assembler.idle or log_order(assembler.file, assembler.offset) >= target):
+                overlap.at_log_end()
+                caught_up = True
+                self._handoff.call(self._caught_up)
+
+
+def _check_identity(checkpoint: Checkpoint, server: Server) -> None:
+    """File and offset mean nothing on another server; GTIDs do, and the overlap then proves the rest."""
+    if checkpoint.flavour != server.flavour:
+        raise PositionLost(f"the journal followed a {checkpoint.flavour} server, this is {server.flavour}", "reset")
+    if checkpoint.server != server.identity and checkpoint.start.gtid is None:
+        raise PositionLost("another server answers at this address", "reset")
