@@ -267,12 +267,17 @@ class Server:
             time.sleep(0.02)
 
     def _answers(self) -> bool:
-        """Whether the server greets: a port alone is open before the init file has run."""
-        try:
-            with socket.create_connection((LOOPBACK, self.port), timeout=5) as connection:
+        """Whether the server greets on its socket, which it opens last and which nobody else can have.
+
+        On a port that is taken, somebody else's server would greet.
+        """
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            try:
+                connection.connect(str(self.socket))
                 return len(connection.recv(5)) == 5
-        except OSError:
-            return False
+            except OSError:
+                return False
 
     def _end_stray(self) -> None:
         """End a server that an earlier, killed parent left over this data folder."""

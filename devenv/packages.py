@@ -18,6 +18,7 @@ from pathlib import Path
 from devenv.errors import Unavailable
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+INSTALLED = Path("/var/lib/dpkg/status")  # what the system has, and therefore need not be fetched
 
 # Of a whole closure (an empty package database) what a program links is kept, what only maintainer scripts need is not.
 _SCRIPTS_ONLY = re.compile(
@@ -81,7 +82,7 @@ class Apt:
         self.suite = suite
         for folder in ("lists/partial", "archives/partial", "state", "none"):
             (self.home / folder).mkdir(parents=True, exist_ok=True)
-        status = Path("/var/lib/dpkg/status")
+        status = INSTALLED
         if suite is not None:
             status = self.home / "state" / "status"
             status.write_text("")
@@ -160,12 +161,10 @@ class Apt:
 
 def library_path(root: Path) -> str:
     """The folders of ``root`` that hold shared libraries, for LD_LIBRARY_PATH."""
-    folders = [
-        *root.glob("usr/lib/*-linux-gnu*"),
-        *root.glob("lib/*-linux-gnu*"),
-        *root.glob("usr/lib/mysql/private"),
-    ]
-    return ":".join(str(folder) for folder in folders)
+    tops = [*root.glob("usr/lib/*-linux-gnu*"), *root.glob("lib/*-linux-gnu*"), root / "usr/lib/mysql/private"]
+    # some libraries keep a private one in a folder below, named by an absolute path that is not ours
+    below = [folder for top in tops for folder in top.glob("*") if folder.is_dir() and any(folder.glob("lib*.so*"))]
+    return ":".join(str(folder) for folder in [*tops, *below] if folder.is_dir())
 
 
 def loader(root: Path) -> Path | None:
