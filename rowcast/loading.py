@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from rowcast.errors import CONFIGURATION, Failure
-from rowcast.mysql_url import EXAMPLE, MysqlUrl
+from rowcast.mysql_url import MysqlUrl
+from rowcast.rules import broken, missing
 from rowcast.settings import Channel, Key, Settings, default_channels, section_keys, settings_keys
 from rowcast.sources import Given, Problem, did_you_mean, from_environment, from_flags, from_toml
 
 CHANNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-_FALLBACK = {"api.mysql_url": "mysql.url", "mysql.admin_url": "mysql.url"}
 
 
 class SettingsError(Failure):
@@ -55,7 +54,9 @@ def load(
         given |= source.given
         problems += source.problems
     settings = _Filling(given, problems).settings(base)
-    _check(settings, given, problems, () if file.problems else needs)
+    if not file.problems:
+        problems += missing(needs, given)
+    problems += broken(settings, given)
     if problems:
         raise SettingsError(problems)
     return Loaded(settings, {name: one.where for name, one in given.items()})
@@ -71,6 +72,8 @@ class _Filling:
     def settings(self, base: Sequence[str]) -> Settings:
         named = [name.split(".")[1] for name in self.given if re.match(r"channels\.[^.]+\.", name)]
         channels = list(dict.fromkeys([*base, *named]))
+        if not channels:
+            self.problems.append(Problem("channels", "there is none, so nothing to do", "see docs/settings.md"))
         self._refuse_unknown({key.name for key in settings_keys(channels)})
         sections = {
             field.name: field.type(**self._section(field.name, field.type))
@@ -129,38 +132,3 @@ def _path(kind: type, value: object) -> object:
     if not isinstance(value, str) or not value:
         raise ValueError(f"expected the path of a file, got {value!r}")
     return kind(value)
-
-
-def _check(settings: Settings, given: Mapping[str, Given], problems: list[Problem], needs: Iterable[str]) -> None:
-    """What no single key can tell."""
-    for name in needs:
-        if name not in given and _FALLBACK.get(name) not in given:
-            variable = Key(name, str, None, "", secret=True).environment
-            problems.append(Problem(name, "is not set", f"set {variable}={EXAMPLE}"))
-    for name, url in (("mysql.url", settings.mysql.url), ("api.mysql_url", settings.api.mysql_url)):
-        if url and not url.database:
-            problems.append(Problem(given[name].where, f"{name}: names no database", f"as in {EXAMPLE}"))
-    listeners = {"gateway": settings.gateway.host, "api": settings.api.host}
-    for section, host in listeners.items():
-        if not settings.auth.open and not _loopback(host):
-            problems.append(
-                Problem(
-                    given[f"{section}.host"].where,
-                    f"{section}.host: {host} can be reached from other machines, and nobody has to log in",
-                    "set auth.open = true if that is meant, or listen on 127.0.0.1 behind a proxy",
-                )
-            )
-    if settings.gateway.port and settings.gateway.port == settings.api.port:
-        where = given.get("api.port") or given["gateway.port"]
-        problems.append(Problem(where.where, f"gateway.port and api.port are both {settings.api.port}"))
-    if not settings.channels and not problems:
-        problems.append(Problem("channels", "there is no channel, so nothing to do", "see docs/settings.md"))
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -190,7 +190,7 @@ class Key(NamedTuple):
     @property
     def environment(self) -> str:
         """The name of its environment variable."""
-        return "ROWCAST_" + self.name.upper().replace(".", "_").replace("-", "_")
+        return variable(self.name)
 
     @property
     def many(self) -> bool:
@@ -213,6 +213,11 @@ class Key(NamedTuple):
         return f"for example {self.name} = {json.dumps(default, default=str)}"
 
 
+def variable(name: str) -> str:
+    """The environment variable of a dotted key."""
+    return "ROWCAST_" + name.upper().replace(".", "_").replace("-", "_")
+
+
 def settings_keys(channels: Iterable[str]) -> Iterator[Key]:
     """Every setting, in the tree's order, with those of the named channels."""
     for section in fields(Settings):
@@ -232,7 +237,7 @@ def section_keys(prefix: str, section: type[Struct]) -> Iterator[Key]:
 
 def _needed(url: MysqlUrl | None, key: str) -> MysqlUrl:
     if url is None:
-        raise Failure(f"{key} is not set", f"set ROWCAST_{key.upper().replace('.', '_')}={EXAMPLE}", CONFIGURATION)
+        raise Failure(f"{key} is not set", f"set {variable(key)}={EXAMPLE}", CONFIGURATION)
     return url
 
 

@@ -144,7 +144,7 @@ def test_environment_and_flags_add_to_channels(write):
         ('[channels."a b"]\ntable = "t"\n', "rowcast.toml:2: 'a b' is no channel name"),
         ('[channels.mine]\ntable = "t"\nevents = ["update"]\n', "rowcast.toml:3: channels.mine.events: invalid"),
         ('[channels.mine]\ntable = "t"\ntabel = "t"\n', "rowcast.toml:3: unknown key channels.mine.tabel (did"),
-        ("[channels]\n", "channels: there is no channel"),
+        ("[channels]\n", "channels: there is none"),
     ],
 )
 def test_bad_channels_are_refused(write, text, expected):
@@ -177,6 +177,17 @@ def test_a_url_to_work_on_names_its_database(write):
     bare = "mysql://u:s3cret@h"
     found = problems(None, {"ROWCAST_MYSQL_URL": bare, "ROWCAST_MYSQL_ADMIN_URL": bare})
     assert found == ["ROWCAST_MYSQL_URL: mysql.url: names no database (as in mysql://user:password@host:3306/database)"]
+
+
+def test_reader_and_writer_must_fit_together(write):
+    """They work on the same database, and one user has one password."""
+    found = problems(None, {"ROWCAST_MYSQL_URL": URL, "ROWCAST_API_MYSQL_URL": "mysql://u:0ther@h/e"})
+    assert found == [
+        "ROWCAST_API_MYSQL_URL: api.mysql_url: posts go to the database 'e', but mysql.url follows 'd'"
+        " (name the same database in both)",
+        "ROWCAST_API_MYSQL_URL: api.mysql_url: user 'u' has another password in mysql.url"
+        " (take two users, or one password)",
+    ]
 
 
 def test_two_servers_cannot_share_a_port(write):

@@ -1,0 +1,1 @@
+"""Numbered files are applied once, in order; the others at every ``rowcast migrate``. The same everywhere."""
