@@ -23,7 +23,7 @@ Text = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Size = Annotated[int, Meta(ge=1024, le=1 << 30)]
 Hours = Annotated[float, Meta(gt=0)]
-Origin = Annotated[str, Meta(pattern=r"^https?://[^/\s]+$")]
+Origin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s?#@]+)$")]
 Names = Annotated[tuple[Text, ...], Meta(min_length=1)]
 ServerId = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 
@@ -78,7 +78,7 @@ class Gateway(Struct, frozen=True):
     host: Annotated[Text, _about("address to listen on")] = "127.0.0.1"
     port: Annotated[Port, _about("port to listen on; 0 takes a free one")] = 8080
     origins: Annotated[
-        tuple[Origin, ...], _about("pages that may connect, as `https://host`; none: our own and loopback")
+        tuple[Origin, ...], _about("pages that may connect, as `https://host`, or `*`; none: our own and loopback")
     ] = ()
     max_buffer: Annotated[Size, _about("bytes waiting for a slow client before it falls back to replay")] = 1 << 20
     max_subscriptions: Annotated[int, Meta(ge=1), _about("subscriptions of one connection")] = 64

@@ -1,0 +1,221 @@
+"""The command line. Each command reads the settings, hands them to the room that does the work, and prints."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from rowcast.errors import CONFIGURATION, INTERNAL, UNREACHABLE, Failure
+from rowcast.loading import Loaded, load
+from rowcast.mysql_url import MysqlUrl
+
+INTERRUPTED = 130  # as a shell says it of SIGINT
+_MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
+
+Command = Callable[..., Any]
+
+
+def with_settings(command: Command) -> Command:
+    """The options that every command with settings has."""
+    flag = click.option(
+        "--set", "flags", multiple=True, metavar="KEY=VALUE", help="Set one setting; wins over file and environment."
+    )
+    file = click.option(
+        "--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings file; default ./rowcast.toml."
+    )
+    return file(flag(command))
+
+
+def read(config: Path | None, flags: Sequence[str], *needs: str) -> Loaded:
+    """The settings of this process."""
+    return load(config, os.environ, flags, needs)
+
+
+def _version() -> str:
+    try:
+        return version("rowcast")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(_version(), prog_name="rowcast")
+def cli() -> None:
+    """Every row inserted into MySQL or MariaDB, live in every open browser.
+
+    Exit codes: 0 done, 1 internal error, 2 usage, 69 something needed cannot be reached, 75 try again later,
+    78 configuration.
+    """
+
+
+@cli.command()
+@with_settings
+@click.option("--no-api", is_flag=True, help="Leave out the HTTP API: `rowcast api` serves it elsewhere.")
+def serve(config: Path | None, flags: tuple[str, ...], *, no_api: bool) -> None:
+    """Follow the database's log and serve it over WebSocket, with the HTTP API beside it."""
+    from rowcast import log, serve
+
+    settings = read(config, flags, "mysql.url").settings
+    log.set_up(settings)
+    serve.run(settings, api=not no_api)
+
+
+@cli.command()
+@with_settings
+def api(config: Path | None, flags: tuple[str, ...]) -> None:
+    """Serve the HTTP API alone, beside a `rowcast serve --no-api` that owns the journal."""
+    from rowcast import api_alone, log
+
+    settings = read(config, flags, "api.mysql_url").settings
+    log.set_up(settings)
+    api_alone.run(settings)
+
+
+@cli.command()
+@with_settings
+def migrate(config: Path | None, flags: tuple[str, ...]) -> None:
+    """Create database, tables and accounts. Safe to repeat."""
+    from rowcast.migrate import migrate
+
+    settings = read(config, flags, "mysql.url").settings
+    for line in migrate(settings, _demo_url()):
+        click.echo(line)
+
+
+@cli.command()
+@with_settings
+def check(config: Path | None, flags: tuple[str, ...]) -> None:
+    """Look at everything a row needs on its way, and say how to mend what is wrong."""
+    from rowcast.check import check
+
+    levels = []
+    for finding in check(read(config, flags, "mysql.url").settings):
+        levels.append(finding.level)
+        mark, colour = _MARKS[finding.level]
+        click.echo(f"{click.style(mark, fg=colour)}  {finding.subject}: {finding.text}")
+        for line in finding.mend.splitlines():
+            click.echo(f"          {line}")
+    click.echo(f"{levels.count('ok')} ok, {levels.count('warn')} to look at, {levels.count('fail')} to mend")
+    sys.exit(CONFIGURATION if "fail" in levels else 0)
+
+
+@cli.command()
+@click.argument("channel")
+@click.option("--last", type=click.IntRange(0, 10_000), default=0, help="Begin with the newest N events.")
+@click.option("--url", help="The gateway's address; default: the one in the settings, on this machine.")
+@with_settings
+def tail(config: Path | None, flags: tuple[str, ...], channel: str, last: int, url: str | None) -> None:
+    """Print each event of CHANNEL as a line of JSON, and go on for ever.
+
+    After a lost connection it goes on where it was. Gaps and the state of the source go to standard error.
+    """
+    from rowcast.check import local
+    from rowcast.tail import Tail
+
+    if url is None:
+        gateway = read(config, flags).settings.gateway
+        url = f"ws://{local(gateway.host)}:{gateway.port}/"
+    follower = Tail(url, channel, last, click.echo, lambda text: click.echo(f"rowcast: {text}", err=True))
+    asyncio.run(follower.run())
+
+
+@cli.command()
+@with_settings
+@click.option("--table", is_flag=True, help="Print a Markdown table of all settings instead.")
+def config(config: Path | None, flags: tuple[str, ...], *, table: bool) -> None:
+    """Print the settings in force and where each comes from; secrets are masked."""
+    from rowcast import show
+
+    if table:
+        click.echo(show.table())
+        return
+    for line in show.effective(read(config, flags)):
+        click.echo(line)
+
+
+@cli.command()
+@click.argument("url")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=3.0, show_default=True, help="Seconds.")
+def health(url: str, timeout: float) -> None:
+    """Ask URL (http, https, ws or wss) once: exit 0 when it answers well, 69 when not."""
+    from rowcast.health import ask
+
+    if (reason := ask(url, timeout)) is not None:
+        raise Failure(f"{url}: {reason}", exit_code=UNREACHABLE)
+
+
+@cli.group()
+def journal() -> None:
+    """Look into the journal."""
+
+
+@journal.command()
+@with_settings
+def info(config: Path | None, flags: tuple[str, ...]) -> None:
+    """Print the journal's path, epoch and checkpoint, and each channel's bounds; also beside a running server."""
+    from journal.errors import JournalError
+    from journal.reader import describe
+
+    path = read(config, flags).settings.journal.path
+    try:
+        found = describe(path)
+    except JournalError as error:
+        raise Failure(f"journal.path: {error}", error.hint, CONFIGURATION) from error
+    click.echo(f"path        {found.path}  ({found.file_bytes} bytes)")
+    click.echo(f"epoch       {found.epoch}")
+    click.echo(f"checkpoint  {found.checkpoint or 'none yet'}")
+    for name, state in found.channels.items():
+        click.echo(f"channel     {name}: floor {state.floor}, head {state.head}, {state.bytes} bytes")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and leave with its exit code: no error reaches the user as a traceback."""
+    try:
+        cli.main(arguments, prog_name="rowcast", standalone_mode=False)
+        code = 0
+    except Failure as failure:
+        click.echo(f"rowcast: {failure}", err=True)
+        code = failure.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    except BrokenPipeError:  # `rowcast tail … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:  # noqa: BLE001 - the last resort: the traceback goes into a file
+        click.echo(f"rowcast: internal error: {type(error).__name__}; details in {_report()}", err=True)
+        code = INTERNAL
+    sys.exit(code)
+
+
+def _report() -> str:
+    """Put the traceback where the person who is asked for it finds it; the answer is the place."""
+    if logging.root.handlers:
+        logging.getLogger("rowcast").critical("internal error", exc_info=True)
+        return "the log above"
+    with tempfile.NamedTemporaryFile("w", prefix="rowcast-", suffix=".log", delete=False) as file:
+        traceback.print_exc(file=file)
+    return file.name
+
+
+def _demo_url() -> MysqlUrl | None:
+    """The account of the demo writer, which is no setting: ./dev and compose give it to `migrate` and to the demo."""
+    name = "ROWCAST_DEMO_MYSQL_URL"
+    if not (text := os.environ.get(name)):
+        return None
+    try:
+        return MysqlUrl.parse(text)
+    except ValueError as error:
+        raise Failure(f"{name}: {error}", exit_code=CONFIGURATION) from error
