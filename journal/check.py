@@ -1,0 +1,38 @@
+"""Is the file what its state says? Asked when it is opened for writing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from journal.errors import JournalDamaged
+from journal.schema import MAX_OFFSET, SET_ASIDE, ChannelRow, State
+
+CHECKED_WHOLE = 256 << 20  # bytes; a file up to this size is checked whole (measured: 0.3 s)
+
+_ENDS = "SELECT min(id), max(id) FROM event WHERE id BETWEEN ? AND ?"
+
+
+def check(connection: apsw.Connection, path: Path, state: State) -> None:
+    """Raise ``JournalDamaged`` unless the file holds what its state says.
+
+    The tree is walked as a whole up to ``CHECKED_WHOLE`` only, so that 4 GiB do not hold up a start; beyond that a
+    damaged page is found when it is read, for every event carries a checksum that is compared on the way out.
+    """
+    for row in state.channels.values():
+        _check_ends(connection, path, row)
+    if path.stat().st_size <= CHECKED_WHOLE:
+        said = connection.execute("PRAGMA quick_check(1)").get
+        if said != "ok":
+            raise JournalDamaged(f"{path} is damaged: {said}.", SET_ASIDE)
+
+
+def _check_ends(connection: apsw.Connection, path: Path, row: ChannelRow) -> None:
+    """A channel's first and last events must be where its bounds are, and none outside."""
+    ((first, last),) = connection.execute(_ENDS, (row.key(0), row.key(MAX_OFFSET)))
+    expected = (row.key(row.floor), row.key(row.head)) if row.count else (None, None)
+    if (first, last) != expected:
+        raise JournalDamaged(
+            f"{path} is damaged: channel {row.name} should hold events {row.floor} to {row.head}.", SET_ASIDE
+        )

@@ -1,0 +1,140 @@
+"""The tables of the file, and what one row of them means.
+
+``journal`` holds one row with everything that moves at a commit: the checkpoint, every channel's bounds, the
+journal's age. It is written in the transaction that inserts the events, so the two cannot disagree, and it carries a
+checksum of itself: a flipped bit in a channel's name would otherwise start that channel again at offset 1.
+
+``event`` holds one row an event. Its key is ``channel id << 48 | offset``, which keeps a channel's events together
+and in order in a plain rowid table (docs/decisions/0001-journal-on-sqlite.md has the figures).
+"""
+
+from __future__ import annotations
+
+import zlib
+from struct import Struct
+from typing import Any
+
+import apsw
+import msgspec
+
+from journal.errors import JournalDamaged
+from journal.types import ChannelState
+
+APPLICATION_ID = 0x52_57_43_53  # "RWCS"; in the file's header, where file(1) and we look for it
+VERSION = 1  # PRAGMA user_version; raised with every change of the tables
+
+DDL = f"""
+CREATE TABLE journal (
+    one        INTEGER PRIMARY KEY CHECK (one = 1),
+    epoch      TEXT NOT NULL,     -- the name of this journal's life
+    created    INTEGER NOT NULL,  -- Unix seconds
+    age        INTEGER NOT NULL,  -- seconds this journal has been open for writing, all runs together
+    checkpoint TEXT,              -- where the writer resumes; durable together with the events before it
+    channels   TEXT NOT NULL,     -- JSON: [{{"id", "name", "floor", "head", "bytes"}}]
+    crc        INTEGER NOT NULL
+) STRICT;
+CREATE TABLE event (
+    id        INTEGER PRIMARY KEY, -- channel id << 48 | offset
+    op        TEXT NOT NULL,
+    committed INTEGER NOT NULL,    -- the source's commit time, Unix microseconds
+    age       INTEGER NOT NULL,    -- the journal's age at the append; retention counts from it
+    crc       INTEGER NOT NULL,    -- of op, id, committed and message
+    message   BLOB NOT NULL
+) STRICT;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
+"""
+
+OFFSET_BITS = 48
+MAX_OFFSET = (1 << OFFSET_BITS) - 1
+MAX_CHANNELS = (1 << (63 - OFFSET_BITS)) - 1
+ROW_OVERHEAD = 48  # bytes of an event's row beside its message (measured: 42 with short messages)
+
+_STATE = "SELECT epoch, created, age, checkpoint, channels, crc FROM journal"
+_key_and_time = Struct(">qq").pack
+
+
+class ChannelRow(msgspec.Struct, frozen=True):
+    """A channel's bounds as the file knows them."""
+
+    id: int
+    name: str
+    floor: int
+    head: int
+    bytes: int
+
+    @property
+    def count(self) -> int:
+        """How many events are kept."""
+        return self.head - self.floor + 1
+
+    @property
+    def stored(self) -> int:
+        """About how many bytes of the file they take."""
+        return self.bytes + ROW_OVERHEAD * self.count
+
+    def key(self, offset: int) -> int:
+        """The key of the event with this offset."""
+        return self.id << OFFSET_BITS | offset
+
+    def offset(self, key: int) -> int:
+        """The other way round."""
+        return key - (self.id << OFFSET_BITS)
+
+    def state(self, rate: float = 0.0) -> ChannelState:
+        """The bounds as readers know them."""
+        return ChannelState(self.floor, self.head, self.bytes, rate)
+
+
+class State(msgspec.Struct, frozen=True):
+    """Everything that moves at a commit. Immutable: an append makes the next one, a failed append drops it."""
+
+    epoch: str
+    created: int
+    age: int
+    checkpoint: str | None
+    channels: dict[str, ChannelRow]
+
+    def row(self) -> tuple[str, int, int, str | None, str, int]:
+        """The columns of the row in ``journal``, checksum included."""
+        channels = msgspec.json.encode(list(self.channels.values())).decode()
+        return (*(columns := (self.epoch, self.created, self.age, self.checkpoint, channels)), _seal(columns))
+
+
+def _seal(columns: tuple[object, ...]) -> int:
+    return zlib.crc32(msgspec.json.encode(columns))
+
+
+_channel_rows = msgspec.json.Decoder(list[ChannelRow])
+
+
+def load_state(connection: apsw.Connection) -> State:
+    """Read the state of the last commit; raises ``JournalDamaged`` when it is not what was written."""
+    rows: list[Any] = connection.execute(_STATE).fetchall()
+    if len(rows) != 1 or _seal(rows[0][:-1]) != rows[0][-1]:
+        raise JournalDamaged("The journal's state row fails its checksum.", SET_ASIDE)
+    epoch, created, age, checkpoint, channels, _ = rows[0]
+    return State(epoch, created, age, checkpoint, {row.name: row for row in _channel_rows.decode(channels)})
+
+
+def store_state(connection: apsw.Connection, state: State) -> None:
+    """Write the state, inside the caller's transaction."""
+    connection.execute("REPLACE INTO journal VALUES (1, ?, ?, ?, ?, ?, ?)", state.row())
+
+
+_op_checksums: dict[str, int] = {}
+
+
+def event_checksum(key: int, op: str, committed: int, message: bytes) -> int:
+    """The checksum of an event's row; also of its place, so that a row found under another key is a damaged one."""
+    try:
+        start = _op_checksums[op]
+    except KeyError:
+        start = _op_checksums[op] = zlib.crc32(op.encode())
+    return zlib.crc32(message, zlib.crc32(_key_and_time(key, committed), start))
+
+
+SET_ASIDE = (
+    "Move the file, with its -wal and -shm beside it, out of the way and start again: a new journal has a new epoch, "
+    "and every subscriber is told of the gap."
+)

@@ -1,0 +1,252 @@
+"""The journal: appended to by one task, read by many, on one event loop.
+
+What readers see (``head``, ``floor``, the memory tail) lives here, in memory. What is durable lives in the file, is
+written by ``Writer`` in a thread of its own, and becomes visible after its commit has returned, never before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Literal, Self, TypeVar
+
+from journal.channel import Channel
+from journal.errors import JournalDamaged, JournalError, UnknownChannel
+from journal.pages import Ask, PageReader
+from journal.types import ChannelState, Event, Transaction
+from journal.writer import Commit, Writer
+
+T = TypeVar("T")
+
+
+class SqliteJournal:
+    """A ``JournalReader`` that can also be written; made by ``open``, ended by ``close``."""
+
+    def __init__(self, writer: Writer, thread: ThreadPoolExecutor, channels: dict[str, Channel]) -> None:
+        self._writer = writer
+        self._thread = thread  # the only one in which ``_writer`` is touched
+        self._channels = channels
+        self._state = writer.state
+        self._pages = PageReader(writer.path, writer.state.epoch)
+        self._turn = asyncio.Lock()  # one commit at a time, in the order asked for
+        self._failed: JournalError | None = None
+        self._damaged: JournalDamaged | None = None
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path | str,
+        channels: Sequence[str],
+        *,
+        sync: Literal["full", "normal"] = "full",
+        tail_bytes: int = 16 << 20,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Self:
+        """Open the journal at ``path`` for writing, making it when there is none.
+
+        Channels new to the file start empty; those in the file but not named here stay in it, unserved.
+        ``tail_bytes`` is the memory for the newest events, shared out among the channels. Raises ``JournalLocked``,
+        ``JournalDamaged``, ``JournalFull`` or ``JournalError``, and leaves a file it does not know as it was.
+        """
+        thread = ThreadPoolExecutor(1, thread_name_prefix="journal-writer")
+        start = partial(_start, Path(path), channels, sync, tail_bytes // max(len(channels), 1), clock)
+        try:
+            writer, served = await _outlast(thread.submit(start))
+        except BaseException:
+            thread.shutdown(wait=False)
+            raise
+        return cls(writer, thread, served)
+
+    @property
+    def epoch(self) -> str:
+        """The name of this journal's life."""
+        return self._state.epoch
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Where to resume: the checkpoint of the last transaction appended; None in a new journal."""
+        return self._state.checkpoint
+
+    @property
+    def writable(self) -> bool:
+        """Whether the last commit succeeded, no damage was met, and the journal is open."""
+        return self.error is None and not self._closed
+
+    @property
+    def error(self) -> JournalError | None:
+        """Why it is not writable. Damage stays until a restart; a failed commit until the next that succeeds."""
+        return self._damaged or self._failed
+
+    def channels(self) -> dict[str, ChannelState]:
+        """Every channel served, with its bounds and rate, from memory."""
+        return {name: channel.state for name, channel in self._channels.items()}
+
+    def head(self, channel: str) -> int:
+        """The newest visible offset, 0 in a new channel; raises ``UnknownChannel``."""
+        return self._served(channel).row.head
+
+    def floor(self, channel: str) -> int:
+        """The oldest offset kept, ``head + 1`` when there is none; raises ``UnknownChannel``."""
+        return self._served(channel).row.floor
+
+    async def append(self, batch: Sequence[Transaction]) -> list[Event]:
+        """Write a batch in one commit with its last checkpoint; returns its events, durable and visible.
+
+        After a ``JournalError`` nothing of the batch is in the journal and it may be appended again. Cancellation
+        while the commit runs cannot undo it, so the events are returned, and the caller is cancelled at its next await.
+        """
+        return (await self._commit(partial(self._writer.append, batch))).events if batch else []
+
+    async def read(self, channel: str, after: int, limit: int = 1000, max_bytes: int = 1 << 20) -> list[Event]:
+        """A page of events after ``after``, as ``JournalReader.read`` says; from memory when they lie there."""
+        served = self._served(channel)
+        limit = max(limit, 1)
+        while (after := max(after, served.row.floor - 1)) < served.row.head:
+            page = served.tail.read(after, limit, max_bytes)
+            if page is None:
+                page = await self._read_disk(Ask(channel, after, limit, max_bytes, served.row.head))
+            if page:
+                return page
+            async with self._turn:
+                pass  # trimmed under our hands: when that commit's turn is over, ``floor`` says so
+        return []
+
+    async def follow(self, channel: str, after: int) -> AsyncIterator[list[Event]]:
+        """Every event after ``after``, page by page, waiting for those to come; ends when the journal is closed."""
+        served = self._served(channel)
+        while not self._closed:
+            arrival = served.arrival  # taken before the look: what comes in between sets it
+            if events := await self.read(channel, after):
+                yield events
+                after = events[-1].offset
+            else:
+                await arrival.wait()
+
+    async def trim(self, keep_seconds: float, keep_bytes: int) -> int:
+        """Let go of events older than ``keep_seconds`` and of the oldest beyond ``keep_bytes``; says how many.
+
+        In small commits, each taking its turn behind the appends that wait.
+        """
+        trimmed = 0
+        while count := (await self._commit(partial(self._writer.trim, keep_seconds, keep_bytes))).trimmed:
+            trimmed += count
+        return trimmed
+
+    async def close(self) -> None:
+        """Let a running commit end, then close the file and its lock. ``follow`` ends; appends are refused."""
+        if self._closed:
+            return
+        self._closed = True
+        for channel in self._channels.values():
+            channel.wake()
+        await _outlast(self._thread.submit(self._pages.close))
+        await _outlast(self._thread.submit(self._writer.close))
+        self._thread.shutdown(wait=False)
+
+    async def _commit(self, work: Callable[[], Commit]) -> Commit:
+        """Run ``work`` in the writer's thread when its turn has come, and make its outcome visible.
+
+        The rule on which replay-to-live rests: between a commit becoming visible here and the return to the caller
+        there is no await. A caller that does ``hub.publish(await journal.append(batch))`` has then moved ``head`` and
+        the hub's published offset in one step of the event loop, and whoever compares the two at any await finds them
+        equal. One await in between, and a subscriber could read up to the new head, join live, and be sent the same
+        events again by the publish that follows.
+        """
+        await self._turn.acquire()
+        try:
+            self._require_open()
+            done = await _outlast(self._thread.submit(work))
+            # No await from here to the caller.
+            if done.state is not self._state:
+                self._failed = None
+                self._adopt(done)
+            return done
+        except UnknownChannel:
+            raise
+        except JournalError as error:
+            self._failed = error
+            raise
+        finally:
+            self._turn.release()
+
+    def _adopt(self, done: Commit) -> None:
+        self._state = done.state
+        for name, channel in self._channels.items():
+            channel.adopt(done.state.channels[name], done.by_channel.get(name, ()))
+        if self._writer.fold_due:
+            self._thread.submit(self._fold)
+
+    def _fold(self) -> None:
+        # After the commit and not within it, as SQLite would: its events are on their way meanwhile. A failure costs
+        # nothing, the write-ahead log holds everything; should it last, the disk fills and an append says so.
+        with suppress(JournalError):
+            self._writer.fold()
+
+    async def _read_disk(self, ask: Ask) -> list[Event]:
+        self._require_open()
+        try:
+            return await self._pages.read(ask)
+        except JournalDamaged as error:
+            self._damaged = error
+            raise
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise JournalError("The journal is closed.")
+
+    def _served(self, channel: str) -> Channel:
+        try:
+            return self._channels[channel]
+        except KeyError:
+            raise UnknownChannel(f"There is no channel {channel!r}.") from None
+
+
+def _start(
+    path: Path, channels: Sequence[str], sync: Literal["full", "normal"], tail_bytes: int, clock: Callable[[], float]
+) -> tuple[Writer, dict[str, Channel]]:
+    writer = Writer(path.resolve(), channels, sync, clock)
+    try:
+        served = {name: Channel(writer.state.channels[name], tail_bytes, clock) for name in channels}
+        for name, channel in served.items():
+            channel.tail.extend(writer.newest(name, tail_bytes))
+    except BaseException:
+        writer.close()
+        raise
+    return writer, served
+
+
+async def _outlast(future: Future[T]) -> T:
+    """Wait for work in a thread to end, through any cancellation; that is delivered at the caller's next await.
+
+    The work cannot be stopped, and what it did must not be lost: a caller cancelled while its commit runs would
+    otherwise never learn that the events are durable, and never publish them.
+    """
+    cancelled = False
+    while not future.done():
+        try:
+            await _wait(future)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled and (task := asyncio.current_task()):
+        task.uncancel()  # the request is made again, not once more: timeouts count them
+        task.cancel()
+    return future.result()
+
+
+async def _wait(future: Future[T]) -> None:
+    # Not asyncio.wrap_future: cancelling that would lose the result.
+    loop = asyncio.get_running_loop()
+    woken = loop.create_future()
+    future.add_done_callback(lambda _: loop.call_soon_threadsafe(_wake, woken))
+    await woken
+
+
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)

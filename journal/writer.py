@@ -1,0 +1,151 @@
+"""The one connection that writes. Everything here blocks, and runs in the journal's writer thread only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import apsw
+from msgspec.structs import replace
+
+from journal.check import check
+from journal.draft import Draft
+from journal.errors import JournalError
+from journal.file import MAX_WAL, connect, create, explained, explained_os, identify, transaction
+from journal.lock import JournalLock
+from journal.pages import read_newest
+from journal.retention import next_cut
+from journal.schema import MAX_CHANNELS, ChannelRow, State, load_state, store_state
+from journal.types import Event, Transaction
+
+FOLD_PAGES = 1_000  # fold the write-ahead log back into the file when it has grown by so many pages
+BLOCK_PAGES = 16_000  # so long (64 MB) it only gets while readers overlap without end: wait for a gap between them
+AGE_STEP = 60  # seconds; a quiet journal notes its age no more often
+
+
+class Commit(NamedTuple):
+    """What a commit made durable, for the readers' side to adopt."""
+
+    state: State
+    events: list[Event]  # in the batch's order
+    by_channel: dict[str, list[Event]]  # the same
+    trimmed: int = 0
+
+
+class Writer:
+    """The file, locked and open for writing. ``state`` is that of the last commit."""
+
+    def __init__(
+        self, path: Path, channels: Sequence[str], sync: Literal["full", "normal"], clock: Callable[[], float]
+    ) -> None:
+        self.path = path
+        self._channels = tuple(channels)
+        self._clock = clock
+        with explained_os(path), ExitStack() as undo:
+            self._lock = JournalLock(path)
+            undo.callback(self._lock.release)
+            self._connection, self.state = _open(path, channels, sync)
+            undo.pop_all()
+        self._started = clock() - self.state.age
+        self._wal_pages = 0
+        self._connection.set_wal_hook(self._wal_grew)  # in place of SQLite's own folding, inside the commit
+
+    @property
+    def age(self) -> int:
+        """Seconds the journal has been open for writing, in this run and all before."""
+        return max(int(self._clock() - self._started), self.state.age)
+
+    def append(self, batch: Sequence[Transaction]) -> Commit:
+        """Write events, bounds and checkpoint in one commit. After any error the file is as it was before."""
+        draft = Draft([self.state.channels[name] for name in self._channels], self.age)
+        for committed in batch:
+            draft.add(committed)
+        channels = {**self.state.channels, **draft.grown()}
+        state = replace(self.state, age=draft.age, checkpoint=batch[-1].checkpoint, channels=channels)
+        with explained(self._connection, self.path), transaction(self._connection):
+            draft.insert(self._connection)
+            store_state(self._connection, state)
+        self.state = state
+        return Commit(state, draft.events, draft.by_channel)
+
+    def trim(self, keep_seconds: float, keep_bytes: int) -> Commit:
+        """One bounded step of retention, in a commit of its own; ``trimmed`` is 0 when nothing more may go."""
+        age = self.age
+        with explained(self._connection, self.path):
+            cut = next_cut(self._connection, self.state, age, keep_seconds, keep_bytes)
+            if cut:
+                state = cut.state(self.state, age)
+            elif age - self.state.age >= AGE_STEP:
+                state = replace(self.state, age=age)
+            else:
+                return Commit(self.state, [], {})
+            with transaction(self._connection):
+                if cut:
+                    cut.delete(self._connection)
+                store_state(self._connection, state)
+        self.state = state
+        return Commit(state, [], {}, cut.events if cut else 0)
+
+    def newest(self, channel: str, max_bytes: int) -> list[Event]:
+        """The end of a channel, checked, to begin its memory tail with."""
+        with explained(self._connection, self.path):
+            row = self.state.channels[channel]
+            return read_newest(self._connection, row, self.state.epoch, max_bytes)
+
+    @property
+    def fold_due(self) -> bool:
+        """Whether the write-ahead log has grown enough to be folded back into the file."""
+        return self._wal_pages >= FOLD_PAGES
+
+    def fold(self) -> None:
+        """Fold the write-ahead log back. What is in it is durable already, so this may fail and be tried again."""
+        wait = self._wal_pages >= BLOCK_PAGES
+        mode = apsw.SQLITE_CHECKPOINT_RESTART if wait else apsw.SQLITE_CHECKPOINT_PASSIVE
+        self._wal_pages = 0  # the hook counts the log's whole length at the next commit
+        with explained(self._connection, self.path):
+            self._connection.wal_checkpoint(mode=mode)
+
+    def close(self) -> None:
+        """Close the file and let the next writer in."""
+        try:
+            self._connection.close()
+        finally:
+            self._lock.release()
+
+    def _wal_grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+
+def _open(path: Path, channels: Sequence[str], sync: str) -> tuple[apsw.Connection, State]:
+    """Recognise or make the file, check it, and add the channels that are new to it."""
+    if not path.exists() or path.stat().st_size == 0:
+        create(path)
+    identify(path)
+    connection = connect(path)
+    try:
+        with explained(connection, path):
+            connection.execute(f"PRAGMA synchronous = {sync}; PRAGMA journal_size_limit = {MAX_WAL}").fetchall()
+            state = load_state(connection)
+            check(connection, path, state)
+            return connection, _with_channels(connection, state, channels)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _with_channels(connection: apsw.Connection, state: State, names: Sequence[str]) -> State:
+    """Add the channels the file does not know, empty. Those no longer named stay, and are trimmed like the rest."""
+    missing = [name for name in names if name not in state.channels]
+    if not missing:
+        return state
+    first = max((row.id for row in state.channels.values()), default=0) + 1
+    if first + len(missing) > MAX_CHANNELS:
+        raise JournalError(f"The journal holds {first - 1} channels, and no more than {MAX_CHANNELS} fit.")
+    added = {name: ChannelRow(number, name, 1, 0, 0) for number, name in enumerate(missing, first)}
+    state = replace(state, channels={**state.channels, **added})
+    with transaction(connection):
+        store_state(connection, state)
+    return state
