@@ -58,8 +58,8 @@ class Assembler:
     """The state machine over one connection's events.
 
     ``compile_decoder(channel, table_map)`` is asked once for each shape of a captured table. ``position`` is the
-    boundary that the stream starts from; ``with_gtids`` says whether the server numbers its transactions,
-    ``checksums`` whether the events before the first format description end with one.
+    boundary that the stream starts from; ``file`` and ``offset`` follow what was read. ``with_gtids`` says whether
+    the server numbers its transactions, ``checksums`` whether events before the first format description have one.
     """
 
     def __init__(
@@ -82,7 +82,6 @@ class Assembler:
         self._boundary = position
         self._known: dict[bytes, _Table] = {}
         self.file, self.offset = position.file, position.offset
-        self.idle = False
         self._reset()
         self._handlers: dict[int, Callable[[ev.Header, bytes], Committed | None]] = {
             ev.FORMAT_DESCRIPTION: self._format_description,
@@ -96,7 +95,6 @@ class Assembler:
             ev.MARIADB_GTID_LIST: self._gtid_base,
             ev.TABLE_MAP: self._table_map,
             ev.HEARTBEAT: self._heartbeat,
-            ev.HEARTBEAT_V2: self._heartbeat,
             ev.XA_PREPARE: self._xa_prepare,
         } | dict.fromkeys(_ROWS, self._rows)
 
@@ -143,8 +141,9 @@ class Assembler:
     def _rotate(self, _: ev.Header, body: bytes) -> None:
         self.file, self.offset = ev.parse_rotate(body)
 
-    def _heartbeat(self, _: ev.Header, __: bytes) -> None:
-        self.idle = True
+    def _heartbeat(self, _: ev.Header, body: bytes) -> None:
+        """It says how far the server has read; it also comes while the server skips what we already have."""
+        self.file = body.decode()
 
     def _gtid_base(self, header: ev.Header, body: bytes) -> None:
         """A file begins with the GTIDs before it; the base for a reader that started here by file and offset."""

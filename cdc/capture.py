@@ -79,6 +79,8 @@ class CaptureLoop:
         self.lag_ms = 0
         self.reason = "not connected yet"
         self.stats = CaptureStats()
+        self._at_end = False  # the reader is at the log's end, the journal not yet
+        self._reached_end = False
 
     # Start
 
@@ -114,8 +116,9 @@ class CaptureLoop:
     async def _session(self) -> None:
         """One connection's life: a thread reads and assembles, this side appends and publishes."""
         checkpoint = await self._start_checkpoint()
+        self._at_end = self._reached_end = False
         handoff = Handoff(asyncio.get_running_loop())
-        reader = Reader(self._origin, checkpoint, handoff, self._connected, self._caught_up)
+        reader = Reader(self._origin, checkpoint, handoff, self._connected, lambda: self._caught_up(handoff))
         threading.Thread(target=reader.run, name="binlog-reader", daemon=True).start()
         try:
             await self._drain(handoff, checkpoint)
@@ -153,7 +156,11 @@ class CaptureLoop:
             if transactions:
                 await self._append(transactions)
                 idle, written = None, time.monotonic()
-            handoff.release(batch)
+            if batch:
+                self._progress(batch[-1].committed, handoff.waited())
+                handoff.release(batch)
+                if self._at_end:
+                    self._caught_up(handoff)
 
     async def _append(self, transactions: Sequence[Transaction]) -> None:
         """Append and publish; a journal that cannot take it now is tried again until it can."""
@@ -178,15 +185,19 @@ class CaptureLoop:
         gaps = sum(event.op == GAP for event in events)
         self.stats.gaps += gaps
         self.stats.rows += len(events) - gaps
-        lag = proven_lag(events[-1].committed)
-        state = self.state
-        if state in (LIVE, STALLED):
-            state = LIVE if lag < _LAG_OF_LIVE else CATCHING_UP
-        self._tell(state, lag, "" if state == LIVE else f"{lag} ms behind")
 
-    def _caught_up(self) -> None:
-        """The reader has seen the end of the log."""
-        self._tell(LIVE, self.lag_ms if self.state == LIVE else 0, "")
+    def _progress(self, committed: float, waited: float) -> None:
+        """The lag as it was when the newest rows had gone out."""
+        lag = max(proven_lag(committed), int(waited * 1000))
+        behind = lag >= _LAG_OF_LIVE or not self._reached_end
+        self._tell(CATCHING_UP if behind else LIVE, lag, f"{lag} ms behind" if behind else "")
+
+    def _caught_up(self, handoff: Handoff) -> None:
+        """The reader was at the log's end; live once everything that it read is in the journal."""
+        self._at_end = not handoff.empty
+        if handoff.empty:
+            self._reached_end = True
+            self._tell(LIVE, self.lag_ms if self.state == LIVE else 0, "")
 
     def _connected(self) -> None:
         """The reader's stream is open."""

@@ -47,7 +47,7 @@ MARIADB_START_ENCRYPTION = 164
 
 WITHOUT_ROWS = frozenset(
     {
-        STOP, INTVAR, APPEND_BLOCK, DELETE_FILE, RAND, USER_VAR, BEGIN_LOAD_QUERY, HEARTBEAT, IGNORABLE, ROWS_QUERY,
+        STOP, INTVAR, APPEND_BLOCK, DELETE_FILE, RAND, USER_VAR, BEGIN_LOAD_QUERY, IGNORABLE, ROWS_QUERY,
         TRANSACTION_CONTEXT, VIEW_CHANGE, HEARTBEAT_V2, MARIADB_ANNOTATE_ROWS, MARIADB_BINLOG_CHECKPOINT,
         MARIADB_START_ENCRYPTION,
     }
@@ -76,6 +76,11 @@ def parse_header(event: bytes) -> Header:
     if len(event) < HEADER_SIZE:
         raise MalformedEvent(f"an event of {len(event)} bytes is shorter than its header")
     return Header._make(_HEADER.unpack_from(event))
+
+
+def is_heartbeat(event: bytes) -> bool:
+    """Whether the server has only said that it is alive and has nothing to send."""
+    return event[4] == HEARTBEAT
 
 
 def check_crc(event: bytes) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ class Handoff:
         self._max_bytes = max_bytes
         self._max_transactions = max_transactions
         self._queue: asyncio.Queue[Committed | BaseException] = asyncio.Queue()
+        self._since = time.monotonic()
         self._room = threading.Condition()
         self._bytes = 0
         self._transactions = 0
@@ -47,6 +49,8 @@ class Handoff:
                 self._room.wait()
             if self._closed:
                 raise Closed
+            if not self._transactions:
+                self._since = time.monotonic()
             self._bytes += size
             self._transactions += 1
         self.call(self._queue.put_nowait, transaction)
@@ -88,6 +92,15 @@ class Handoff:
             raise item
         self._queue.put_nowait(item)  # nothing follows an end, so it is first again
         return batch
+
+    @property
+    def empty(self) -> bool:
+        """Whether everything that was put is in the journal."""
+        return self._transactions == 0
+
+    def waited(self) -> float:
+        """Seconds since the hand-off was last empty: a bound of how long a transaction has waited here."""
+        return 0.0 if self.empty else time.monotonic() - self._since
 
     def release(self, batch: list[Committed]) -> None:
         """Give back the room of a batch that is in the journal."""

@@ -9,6 +9,7 @@ import msgspec
 from cdc.assembler import Assembler, Capture, Committed
 from cdc.control import ConnectArgs, Control, Server
 from cdc.errors import PositionLost
+from cdc.events import is_heartbeat
 from cdc.handoff import Closed, Handoff
 from cdc.position import Checkpoint, Fingerprint, Position, log_order
 from cdc.rows import Decoder, Shape, compile_decoder
@@ -68,7 +69,10 @@ class Overlap:
 
 
 class Reader:
-    """One connection's thread. ``connected`` and ``caught_up`` are called on the event loop."""
+    """One connection's thread. ``connected`` and ``caught_up`` are called on the event loop.
+
+    ``caught_up`` comes when the log's end at connect time was reached, and with every heartbeat after that.
+    """
 
     def __init__(
         self,
@@ -124,9 +128,12 @@ class Reader:
         caught_up = False
         for event in self._source.events():
             committed = assembler.feed(event)
-            if committed is not None and overlap.is_new(committed):
-                self._handoff.put(committed)
-            if not caught_up and (assembler.idle or log_order(assembler.file, assembler.offset) >= target):
+            if committed is not None:
+                if overlap.is_new(committed):
+                    self._handoff.put(committed)
+            elif is_heartbeat(event):
+                caught_up = False  # say it again: the server has nothing more
+            if not caught_up and log_order(assembler.file, assembler.offset) >= target:
                 overlap.at_log_end()
                 caught_up = True
                 self._handoff.call(self._caught_up)
