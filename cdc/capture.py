@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -26,7 +26,11 @@ from journal.types import GAP, Change, Event, Transaction
 
 logger = logging.getLogger(__name__)
 
-LIVE, CATCHING_UP, STALLED, DOWN = "live", "catching_up", "stalled", "down"
+State = Literal["live", "catching_up", "stalled", "down"]
+LIVE: State = "live"
+CATCHING_UP: State = "catching_up"
+STALLED: State = "stalled"  # the source sends, the journal takes nothing
+DOWN: State = "down"
 _CHECKPOINT_INTERVAL = 1.0  # seconds between checkpoints that carry no rows
 _LAG_OF_LIVE = 2000  # milliseconds behind which a connected source is catching up
 _QUICK, _SLOWEST = 0.25, 10.0  # bounds of the wait before a reconnect, in seconds
@@ -66,7 +70,7 @@ class CaptureLoop:
         origin: Origin,
         journal: Appender,
         publish: Callable[[list[Event]], None],
-        on_source: Callable[[str, int], None],
+        on_source: Callable[[State, int], None],
         *,
         derived_id: bool,
     ) -> None:
@@ -75,7 +79,7 @@ class CaptureLoop:
         self._journal = journal
         self._publish = publish
         self._on_source = on_source
-        self.state = DOWN
+        self.state: State = DOWN
         self.lag_ms = 0
         self.reason = "not connected yet"
         self.stats = CaptureStats()
@@ -204,7 +208,7 @@ class CaptureLoop:
         self.stats.connects += 1
         self._tell(CATCHING_UP, self.lag_ms, "catching up")
 
-    def _tell(self, state: str, lag_ms: int, reason: str) -> None:
+    def _tell(self, state: State, lag_ms: int, reason: str) -> None:
         if state != self.state:
             logger.info("source is %s%s", state, f": {reason}" if reason else "")
         self.state, self.lag_ms, self.reason = state, lag_ms, reason
