@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -53,30 +54,46 @@ def _leash() -> list[str]:
 
 
 def end(process: subprocess.Popen[bytes], patience: float) -> int:
-    """Ask the program to stop, wait ``patience`` seconds, then kill it. Returns its exit code."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            return process.wait(patience)
-        except subprocess.TimeoutExpired:
-            kill(process)
-    return process.wait()
+    """Ask the program and its children to stop, wait ``patience`` seconds, then kill them. Returns the exit code."""
+    strike(process, signal.SIGTERM)
+    try:
+        return process.wait(patience)
+    except subprocess.TimeoutExpired:
+        strike(process)
+        return process.wait()
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the program's whole process group at once, and collect it."""
+def strike(process: subprocess.Popen[bytes], signum: signal.Signals = signal.SIGKILL) -> None:
+    """Signal the program's process group, which only exists as long as nobody has collected the program."""
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        os.killpg(process.pid, signum)
+
+
+def end_stray(note: Path, mark: str, patience: float) -> int | None:
+    """End the process group that an earlier, killed parent noted in the file ``note``; its id, None if it is gone.
+
+    Only if its command line holds ``mark``: the number may be somebody else's by now.
+    """
+    pid = int(note.read_text() or 0) if note.exists() else 0
+    ours = pid > 0 and mark in command_line(pid)
+    if ours:
+        os.killpg(pid, signal.SIGTERM)
+        deadline = time.monotonic() + patience
+        while mark in command_line(pid):
+            if time.monotonic() > deadline:
+                os.killpg(pid, signal.SIGKILL)
+            time.sleep(0.1)
+    note.unlink(missing_ok=True)
+    return pid if ours else None
 
 
 def command_line(pid: int) -> str:
     """What the process was started with; empty when there is no such process."""
-    shown = subprocess.run(
-        ["ps", "-ww", "-o", "args=", "-p", str(pid)],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    return shown.stdout.strip()
+    shown = Path(f"/proc/{pid}/cmdline")
+    if sys.platform == "linux":
+        try:
+            return shown.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:
+            return ""
+    command = ["ps", "-ww", "-o", "args=", "-p", str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

@@ -11,7 +11,6 @@ import hashlib
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -20,15 +19,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from devenv.children import command_line, end, kill, spawn
-from devenv.errors import Busy, ChildDied, Unavailable
+from devenv.children import end, end_stray, spawn, strike
+from devenv.errors import ChildDied, Unavailable
 from devenv.installation import Installation, find_or_fetch, find_or_fetch_any
 from devenv.ports import LOOPBACK, free_port
 
-__all__ = ["MY_CNF", "Server", "find_or_fetch", "find_or_fetch_any"]
+__all__ = ["MY_CNF", "Server", "end_stray_server", "find_or_fetch", "find_or_fetch_any"]
 
 MY_CNF = Path(__file__).resolve().parent.parent / "my.cnf"
 
+_NOTE = "started.pid"  # beside the server's own, which it writes late and removes early
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 _SOCKET_LIMIT = 100  # the kernel's is 107 characters
@@ -49,7 +49,7 @@ class Server:
         self.datadir = datadir.resolve()
         self.port = port or free_port()
         self.extra = tuple(extra)
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None  # of the last start
 
     def __enter__(self) -> Server:
         self.start()
@@ -67,7 +67,7 @@ class Server:
         """
         if self.running:
             return
-        self._end_stray()
+        end_stray_server(self.datadir)
         if not self.datadir.exists():
             self._initialise()
         self.socket.parent.mkdir(mode=0o700, exist_ok=True)
@@ -76,20 +76,21 @@ class Server:
         self._init_file.touch(mode=0o600)
         self._init_file.write_text(self._root_account())
         with self._log.open("ab") as log:
-            self._process = spawn(self._command(), environment=self.installation.environment(), output=log)
-        self._pid_file.write_text(str(self._process.pid))
-        self._wait_until_it_answers(self._process)
+            self.process = spawn(self._command(), environment=self.installation.environment(), output=log)
+        self._pid_file.write_text(str(self.process.pid))
+        self._wait_until_it_answers(self.process)
 
     def stop(self) -> None:
         """Shut the server down in order; kill it when it takes longer than 30 s."""
-        if self._process is not None:
-            end(self._process, _STOP_SECONDS)
+        if self.process is not None:
+            end(self.process, _STOP_SECONDS)
         self._forget()
 
     def kill(self) -> None:
         """End the server as a power cut would: ``kill -9``."""
-        if self._process is not None:
-            kill(self._process)
+        if self.process is not None:
+            strike(self.process)
+            self.process.wait()
         self._forget()
 
     def restart(self) -> None:
@@ -100,17 +101,21 @@ class Server:
     @property
     def running(self) -> bool:
         """Whether the server's process is alive."""
-        return self._process is not None and self._process.poll() is None
+        return self.process is not None and self.process.poll() is None
 
     @property
-    def pid(self) -> int | None:
-        """The server's process, None when it was not started here."""
-        return self._process.pid if self._process else None
+    def answers(self) -> bool:
+        """Whether a server, whoever started it, greets on this one's socket, which it opens last.
 
-    @property
-    def exit_code(self) -> int | None:
-        """How the server ended; None while it runs."""
-        return self._process.poll() if self._process else None
+        A port would not tell: on one that is taken, somebody else's server greets.
+        """
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            try:
+                connection.connect(str(self.socket))
+                return len(connection.recv(5)) == 5
+            except OSError:
+                return False
 
     # -- addresses ----------------------------------------------------------------------------------------------------
 
@@ -177,7 +182,7 @@ class Server:
 
     @property
     def _pid_file(self) -> Path:
-        return self.datadir / "started.pid"
+        return self.datadir / _NOTE
 
     @property
     def _password_file(self) -> Path:
@@ -257,7 +262,7 @@ class Server:
 
     def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while not self._answers():
+        while not self.answers:
             if process.poll() is not None:
                 self._forget()
                 raise ChildDied(f"the database ended with code {process.returncode}:\n{self._last_words()}")
@@ -265,33 +270,6 @@ class Server:
                 self.kill()
                 raise ChildDied(f"the database did not answer within {_START_SECONDS} s:\n{self._last_words()}")
             time.sleep(0.02)
-
-    def _answers(self) -> bool:
-        """Whether the server greets on its socket, which it opens last and which nobody else can have.
-
-        On a port that is taken, somebody else's server would greet.
-        """
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(5)
-            try:
-                connection.connect(str(self.socket))
-                return len(connection.recv(5)) == 5
-            except OSError:
-                return False
-
-    def _end_stray(self) -> None:
-        """End a server that an earlier, killed parent left over this data folder."""
-        if not self._pid_file.exists():
-            return
-        pid = int(self._pid_file.read_text() or 0)
-        if pid and f"--datadir={self.datadir}" in command_line(pid):
-            os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + _STOP_SECONDS
-            while f"--datadir={self.datadir}" in command_line(pid):
-                if time.monotonic() > deadline:
-                    raise Busy(f"the database with process id {pid} still uses {self.datadir}")
-                time.sleep(0.1)
-        self._pid_file.unlink(missing_ok=True)
 
     def _forget(self) -> None:
         self._pid_file.unlink(missing_ok=True)
@@ -303,6 +281,12 @@ class Server:
 
     def _last_words(self) -> str:
         return "\n".join(self.errors()[-5:] or self._log_lines()[-10:])
+
+
+def end_stray_server(datadir: Path) -> int | None:
+    """End a server that an earlier, killed parent left over this data folder; its process id, if there was one."""
+    datadir = datadir.resolve()
+    return end_stray(datadir / _NOTE, f"--datadir={datadir}", _STOP_SECONDS)
 
 
 def _as_user() -> list[str]:

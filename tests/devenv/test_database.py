@@ -24,7 +24,7 @@ from pathlib import Path
 from devenv.database import Server, find_or_fetch
 server = Server(find_or_fetch(Path(sys.argv[1]), "mariadb"), Path(sys.argv[2]))
 server.start()
-print(server.pid, flush=True)
+print(server.process.pid, flush=True)
 time.sleep(600)
 """
 

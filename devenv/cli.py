@@ -1,0 +1,112 @@
+"""The commands of ``./dev``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from devenv import lock, settings, up, venv
+from devenv.children import end, spawn
+from devenv.database import find_or_fetch
+from devenv.errors import ChildDied, SetUpError, Unavailable
+from devenv.settings import ROOT, DevSettings
+
+_DESCRIPTION = """\
+Rowcast on this machine. Everything is set up below .dev/ and nowhere else.
+
+  ./dev up [--no-demo]   run everything and print the addresses; Ctrl-C stops it
+  ./dev test [ARGS]      run the tests; ARGS go to pytest
+  ./dev sql [-e STMT]    a prompt in the private database
+  ./dev lint             ruff and mypy
+  ./dev down             stop a running ./dev up
+  ./dev reset            remove the data: database, journal, logs
+  ./dev lock [--upgrade] make the lock files anew
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; its exit code. Any error of the set-up is one message."""
+    try:
+        return _run(settings.read(), list(arguments))
+    except SetUpError as error:
+        if str(error):  # a child may have said it already
+            print(f"dev: {error}\n{error.hint}".rstrip(), file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(dev: DevSettings, arguments: list[str]) -> int:
+    if arguments[:1] == ["test"]:
+        return _test(dev, arguments[1:])
+    if arguments[:1] == ["sql"]:
+        return up.sql(dev, arguments[1:])
+    chosen = _parse(arguments)
+    match chosen.command:
+        case "up":
+            return up.up(dev, demo=not chosen.no_demo)
+        case "lint":
+            return _lint(dev)
+        case "down":
+            up.down(dev)
+        case "reset":
+            up.reset(dev)
+        case "lock":
+            lock.lock(dev, upgrade=chosen.upgrade)
+    return os.EX_OK
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="./dev", usage="./dev COMMAND", description=_DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    commands.add_parser("up").add_argument("--no-demo", action="store_true", help="without made-up rows")
+    commands.add_parser("lock").add_argument("--upgrade", action="store_true", help="take the newest versions")
+    for name in ("down", "lint", "reset", "sql", "test"):
+        commands.add_parser(name)
+    return parser.parse_args(arguments or ["--help"])
+
+
+def _test(dev: DevSettings, arguments: list[str]) -> int:
+    """Set up as ``up`` does, with the tests' packages, and become pytest: its summary is the last line."""
+    preparing = spawn([sys.executable, "-m", "devenv.venv", venv.TEST.name], environment=dev.environment(), cwd=ROOT)
+    try:
+        find_or_fetch(dev.dev_dir, "mariadb")
+    except Unavailable as reason:
+        print(f"dev: {reason}\n{reason.hint}", file=sys.stderr, flush=True)  # tests that need it are skipped
+    finally:
+        code = _wait(preparing)
+    if code != 0:
+        raise ChildDied("", code=code)
+    # what the caller set for ./dev up is no business of the tests
+    kept = {name: value for name, value in dev.environment().items() if not name.startswith("ROWCAST_")}
+    environment = kept | {"ROWCAST_DEV_DIR": str(dev.dev_dir)}
+    cache = f"cache_dir={dev.dev_dir / 'cache' / 'pytest'}"
+    command = [str(venv.python(dev.venv)), "-m", "pytest", "-o", cache, *arguments]
+    os.chdir(ROOT)
+    os.execve(command[0], command, environment)  # noqa: S606 - an argument list, no shell
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        end(process, 1)
+        raise
+
+
+def _lint(dev: DevSettings) -> int:
+    venv.prepare(dev, venv.TEST)
+    tool = str(dev.venv / "bin")
+    cache = dev.dev_dir / "cache"
+    commands = [
+        [f"{tool}/ruff", "check", "--cache-dir", f"{cache}/ruff"],
+        [f"{tool}/ruff", "format", "--check", "--cache-dir", f"{cache}/ruff"],
+        [f"{tool}/mypy", "--cache-dir", f"{cache}/mypy"],
+    ]
+    codes = [subprocess.run(command, cwd=ROOT, check=False).returncode for command in commands]
+    return max(codes)
