@@ -55,8 +55,9 @@ class _Serve:
         async with AsyncExitStack() as stack:
             self._journal = await stack.enter_async_context(_journal(settings))
             await self._look_at_source()
-            self._capture = self._capture_loop()
-            self._gateway = await stack.enter_async_context(self._running_gateway())
+            self._gateway = self._make_gateway()
+            self._capture = self._make_capture()
+            await stack.enter_async_context(self._serving(self._gateway))
             if self._with_api:
                 await stack.enter_async_context(self._running_api())
             logger.info("ready on ws://%s:%d", settings.gateway.host, self._gateway.port)
@@ -86,7 +87,7 @@ class _Serve:
             if finding.level != "ok":
                 logger.warning("%s: %s", finding.subject, finding.text)
 
-    def _capture_loop(self) -> CaptureLoop:
+    def _make_capture(self) -> CaptureLoop:
         settings = self._settings
         channels = [
             TableChannel(
@@ -98,15 +99,14 @@ class _Serve:
         return CaptureLoop(
             origin,
             self._journal,
-            lambda events: self._gateway.publish(events),
-            lambda state, lag_ms: self._gateway.set_source(state, lag_ms),
+            self._gateway.publish,
+            self._gateway.set_source,
             derived_id=settings.mysql.server_id is None,
         )
 
-    @asynccontextmanager
-    async def _running_gateway(self) -> AsyncIterator[Gateway]:
+    def _make_gateway(self) -> Gateway:
         settings = self._settings.gateway
-        gateway = Gateway(
+        return Gateway(
             self._journal,
             channels=list(self._settings.channels),
             host=settings.host,
@@ -117,12 +117,16 @@ class _Serve:
             max_subscriptions=settings.max_subscriptions,
             max_message=settings.max_message,
         )
+
+    @asynccontextmanager
+    async def _serving(self, gateway: Gateway) -> AsyncIterator[None]:
+        settings = self._settings.gateway
         try:
             await gateway.start()
         except OSError as error:
             raise port_taken("gateway", settings.host, settings.port, error) from error
         try:
-            yield gateway
+            yield
         finally:
             await gateway.drain(_DRAIN)
 
