@@ -1,0 +1,73 @@
+"""Writers that play the legacy processes: plain SQL, transactions of many sizes, some rolled back.
+
+Every row says who wrote it, in which transaction and as which of that writer's rows, so that a verdict needs nothing
+but the rows that arrived and the table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pymysql
+
+INSERT = "INSERT INTO cctv_detection_results (cctv_id, data, timestamp, snapshoot_url) VALUES "
+ROLLED_BACK = 0.1  # of the transactions
+SINGLE = 0.5  # of the transactions have one row
+LARGEST = 20  # rows of a transaction
+
+
+class Writer(threading.Thread):
+    """Inserts about ``rows`` rows as camera ``number``, however often it must reconnect. ``seed`` fixes the shape."""
+
+    def __init__(self, connect: Callable[[], pymysql.Connection[Any]], number: int, rows: int, seed: int = 1) -> None:
+        super().__init__(name=f"writer-{number}", daemon=True)
+        self._connect = connect
+        self._number = number
+        self._rows = rows
+        self._random = random.Random(f"{seed}/{number}")
+        self._halt = threading.Event()
+        self.written = 0  # rows sent, committed or not
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Write until all rows were sent or ``stop`` is called."""
+        try:
+            while self.written < self._rows and not self._halt.is_set():
+                with contextlib.suppress(pymysql.OperationalError, pymysql.InterfaceError, OSError):
+                    self._session()
+                    continue
+                time.sleep(0.05)  # the server is away
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def stop(self) -> None:
+        """Let the running transaction end, then stop."""
+        self._halt.set()
+        self.join()
+
+    def _session(self) -> None:
+        with contextlib.closing(self._connect()) as connection, connection.cursor() as cursor:
+            while self.written < self._rows and not self._halt.is_set():
+                size = 1 if self._random.random() < SINGLE else self._random.randint(2, LARGEST)
+                statements = self._random.choice((1, 1, 2))
+                transaction = self.written
+                for _ in range(statements):
+                    cursor.execute(INSERT + ", ".join(self._row(transaction) for _ in range(size)))
+                if self._random.random() < ROLLED_BACK:
+                    connection.rollback()
+                else:
+                    connection.commit()
+
+    def _row(self, transaction: int) -> str:
+        row = {"writer": self._number, "transaction": transaction, "seq": self.written}
+        row["hash"] = zlib.crc32(json.dumps(row).encode())
+        self.written += 1
+        return f"({self._number}, '{json.dumps(row)}', NOW(3), NULL)"
