@@ -1,0 +1,1 @@
+"""The WebSocket gateway: serves the journal's channels to browsers (docs/protocol.md)."""

@@ -1,0 +1,263 @@
+"""One WebSocket connection: bytes from the transport to the session, replies and data to the transport.
+
+There is no task and no queue: everything happens in the transport's callbacks, and an idle connection is a few small
+objects. Data is written by the hub and the replay through ``send``, as long as ``paused`` is false.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from gateway.frames import control_frame
+from gateway.handshake import quiet
+from gateway.heartbeat import Source
+from gateway.hub import Hub
+from gateway.limits import CONTROL_ALLOWANCE, Limits, Timing
+from gateway.replay import Replay
+from gateway.session import Outcome, Rules, Session
+from gateway.stats import Stats
+from gateway.wire import Error, Gap
+
+_FEED = 16 * 1024  # bytes parsed at a time: a flood of tiny frames makes few objects at once
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all connections of one gateway have in common."""
+
+    hub: Hub
+    replay: Replay
+    rules: Rules
+    source: Source
+    stats: Stats
+    limits: Limits
+    timing: Timing
+    now: Callable[[], float]
+    connections: set[Connection] = field(default_factory=set)
+    emptied: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Connection(asyncio.Protocol):
+    """A client after its opening handshake. Takes over ``transport`` from the door (``set_protocol``)."""
+
+    __slots__ = (
+        "_backlog",
+        "_closing",
+        "_heard",
+        "_message",
+        "_owed",
+        "_pinged",
+        "_protocol",
+        "_session",
+        "_shared",
+        "_transport",
+        "paused",
+    )
+
+    def __init__(self, shared: Shared, transport: asyncio.Transport) -> None:
+        self._shared = shared
+        self._transport = transport
+        # Fresh, in state OPEN: the one that did the handshake would keep its request and headers (3 KB) alive.
+        self._protocol = ServerProtocol(state=State.OPEN, max_size=shared.limits.max_message, logger=quiet)
+        self._session = Session(shared.rules, self)
+        self._message: bytearray | None = None  # a fragmented text message so far
+        self._heard = shared.now()
+        self._pinged = False
+        self._closing = False
+        self._backlog = 0  # bytes in the write buffer at the last sweep
+        self._owed = 0  # bytes of answers written since the buffer went over its bound
+        self.paused = False
+        high = shared.limits.max_buffer
+        transport.set_write_buffer_limits(high, high // 4)
+        shared.connections.add(self)
+        shared.stats.connections += 1
+        shared.stats.accepted += 1
+
+    def data_received(self, data: bytes) -> None:
+        """Parse and answer."""
+        if not self._closing:
+            self._heard = self._shared.now()
+            self._pinged = False
+        for start in range(0, len(data), _FEED):
+            self._protocol.receive_data(data[start : start + _FEED] if len(data) > _FEED else data)
+            for event in self._protocol.events_received():
+                self._take(cast(Frame, event))
+            self._flush()
+            if self._transport.is_closing():
+                return
+
+    def eof_received(self) -> None:
+        """End; returning ``None`` lets the transport close itself when it has written what is left."""
+        self._end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget everything."""
+        self._end()
+        shared = self._shared
+        shared.connections.discard(self)
+        shared.stats.connections -= 1
+        if not shared.connections:
+            shared.emptied.set()
+
+    # The write bound
+
+    def pause_writing(self) -> None:
+        """The buffer is over its bound: no data until it has drained. Live subscriptions notice at the next event."""
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        """There is room again: go on where each subscription was."""
+        self.paused = False
+        self._owed = 0
+        for subscription in self._session.subscriptions:
+            self._shared.replay.enqueue(subscription)
+
+    def send(self, data: bytes) -> None:
+        """Write frames. For data the caller has looked at ``paused``."""
+        self._transport.write(data)
+
+    def tell(self, frame: bytes) -> None:
+        """Write a frame that may as well be left out: a heartbeat."""
+        if not self.paused and not self._closing:
+            self._transport.write(frame)
+
+    def _reply(self, data: bytes) -> None:
+        """Write an answer. A client that asks on and on without reading is cut off."""
+        if self._transport.is_closing():
+            return
+        self._transport.write(data)
+        if self.paused:
+            self._owed += len(data)
+            if self._owed > CONTROL_ALLOWANCE:
+                self._shared.stats.overruns += 1
+                self.abort()
+
+    # What the client says
+
+    def _take(self, frame: Frame) -> None:
+        opcode = frame.opcode
+        if opcode is Opcode.CLOSE:
+            self._end()
+        elif self._closing:
+            pass
+        elif opcode is Opcode.TEXT:
+            if frame.fin:
+                self._text(frame.data)
+            else:
+                self._message = bytearray(frame.data)
+        elif opcode is Opcode.CONT:
+            self._continue(frame)
+        elif opcode is Opcode.BINARY:
+            self._message = None  # and its continuation frames find nothing to continue
+            self._refuse("binary messages are not understood: send text")
+
+    def _continue(self, frame: Frame) -> None:
+        if self._message is None:
+            return
+        self._message += frame.data
+        if frame.fin:
+            message, self._message = self._message, None
+            self._text(message)
+
+    def _text(self, data: bytes | bytearray | memoryview) -> None:
+        try:
+            text = str(data, "utf-8")
+        except UnicodeDecodeError:  # RFC 6455, section 8.1
+            self._end()
+            self._protocol.fail(CloseCode.INVALID_DATA, "text must be UTF-8")
+            return
+        self._shared.stats.requests += 1
+        self._carry_out(self._session.receive(text))
+
+    def _carry_out(self, outcome: Outcome) -> None:
+        shared = self._shared
+        if outcome.closed is not None:
+            shared.hub.leave(outcome.closed)
+            shared.stats.subscriptions -= 1
+        if outcome.opened is not None:
+            shared.stats.subscriptions += 1
+        for reply in outcome.replies:
+            shared.stats.errors += isinstance(reply, Error)
+            shared.stats.gaps += isinstance(reply, Gap)
+            self._reply(control_frame(reply))
+        if outcome.opened is not None and not self._closing:
+            if shared.source.state != "live":
+                self._reply(shared.source.frame)
+            shared.replay.begin(outcome.opened)
+
+    def _refuse(self, reason: str) -> None:
+        self._shared.stats.errors += 1
+        self._reply(control_frame(Error(code="bad_request", reason=reason)))
+
+    # The end
+
+    def fail(self, code: int, reason: str) -> None:
+        """Send a close frame and give the client a while to answer it."""
+        if not self._closing:
+            self._end()
+            self._protocol.send_close(code, reason)
+            self._flush()
+
+    def drain(self, farewell: bytes) -> None:
+        """Say good-bye: the server goes away."""
+        if not self._closing:
+            self.send(farewell)
+            self.fail(CloseCode.SERVICE_RESTART, "the server restarts")
+
+    def abort(self) -> None:
+        """Drop the connection without a word."""
+        self._end()
+        self._transport.abort()
+
+    def _end(self) -> None:
+        """No more data, no more commands; the sweep sees to it that the transport goes too."""
+        if self._closing:
+            return
+        self._closing = True
+        self._heard = self._shared.now()
+        for subscription in self._session.subscriptions:
+            self._shared.hub.leave(subscription)
+        self._shared.stats.subscriptions -= len(self._session.subscriptions)
+        self._session.subscriptions = ()
+
+    def _flush(self) -> None:
+        """Write what the protocol has to say; an empty string asks for the end of the stream."""
+        for data in self._protocol.data_to_send():
+            if data:
+                self._reply(data)
+            else:
+                self._end()
+                # Half-closed, not closed: closing with unread input would reset the connection and with it the
+                # close frame on its way. What still comes is discarded until the client ends, or the sweep does.
+                if not self._transport.is_closing() and self._transport.can_write_eof():
+                    self._transport.write_eof()
+
+    # The clock
+
+    def sweep(self, now: float) -> None:
+        """Ping a silent client, drop a dead one. Taking data counts as a sign of life, even byte by byte."""
+        timing = self._shared.timing
+        if self not in self._shared.connections:
+            return  # gone since the round began
+        size = self._transport.get_write_buffer_size()
+        if size < self._backlog and not self._closing:
+            self._heard = now
+        self._backlog = size
+        silent = now - self._heard
+        if self._closing:
+            if silent > timing.closing:
+                self._transport.abort()
+        elif silent > timing.silence:
+            self._shared.stats.silent += 1
+            self.abort()
+        elif silent > timing.ping and not self._pinged and not self.paused:
+            self._pinged = True
+            self._protocol.send_ping(b"")
+            self._flush()

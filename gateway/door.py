@@ -1,0 +1,78 @@
+"""A connection before it is a WebSocket: collects the head of one HTTP request and answers it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from gateway.connection import Connection, Shared
+from gateway.handshake import Answer, Handshake
+from gateway.limits import MAX_HEAD
+
+_END = b"\r\n\r\n"
+
+
+class Door(asyncio.Protocol):
+    """Lives from accept to the end of the handshake, or of a plain HTTP answer; ``doors`` holds the open ones."""
+
+    __slots__ = ("_answered", "_doors", "_handshake", "_head", "_shared", "_transport")
+
+    def __init__(self, shared: Shared, handshake: Handshake, doors: dict[Door, float]) -> None:
+        self._shared = shared
+        self._handshake = handshake
+        self._doors = doors
+        self._head = bytearray()
+        self._answered = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody knocks."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._doors[self] = self._shared.now()
+
+    def data_received(self, data: bytes) -> None:
+        """Wait for the blank line, within bounds."""
+        if self._answered:
+            return  # a body nobody asked for
+        seen = len(self._head)
+        self._head += data
+        end = self._head.find(_END, max(0, seen - len(_END)))
+        if 0 <= end <= MAX_HEAD:
+            end += len(_END)
+            self._let_in(self._handshake.answer(bytes(self._head[:end])), bytes(self._head[end:]))
+        elif len(self._head) > MAX_HEAD:
+            self._refuse(self._handshake.too_large())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Gone."""
+        self._doors.pop(self, None)
+
+    def expire(self) -> None:
+        """Close the door on somebody who took too long."""
+        if not self._answered:
+            self._shared.stats.slow_handshakes += 1
+        self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection without a word."""
+        self._doors.pop(self, None)
+        self._transport.abort()
+
+    def _let_in(self, answer: Answer, rest: bytes) -> None:
+        if not answer.upgraded:
+            self._refuse(answer)
+            return
+        self._doors.pop(self, None)
+        connection = Connection(self._shared, self._transport)
+        self._transport.set_protocol(connection)
+        self._transport.write(answer.data)
+        if rest:
+            connection.data_received(rest)
+
+    def _refuse(self, answer: Answer) -> None:
+        self._answered = True
+        self._head.clear()
+        if not answer.health:
+            self._shared.stats.refused += 1
+        self._transport.write(answer.data)
+        # Half-closed: closing with unread input would reset the connection and lose the answer.
+        self._transport.write_eof()

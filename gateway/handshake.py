@@ -1,0 +1,101 @@
+"""The answer to an HTTP request: the WebSocket handshake, the health checks, or a short refusal. No I/O."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+from websockets.datastructures import MultipleValuesError
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+
+from gateway.origins import OriginPolicy
+
+Readiness = Callable[[], tuple[bool, dict[str, Any]]]
+
+# websockets logs every connection at INFO; that is nobody's news here.
+quiet = logging.getLogger("gateway.websockets")
+quiet.setLevel(logging.WARNING)
+
+log = logging.getLogger("gateway.handshake")
+
+
+class Answer(NamedTuple):
+    """Bytes to send back. Unless ``upgraded`` the connection ends after them; ``health`` marks a health check."""
+
+    data: bytes
+    upgraded: bool = False
+    health: bool = False
+
+
+class Handshake:
+    """Answers request heads by one origin policy and one readiness check."""
+
+    def __init__(self, origins: OriginPolicy, readiness: Readiness) -> None:
+        self._origins = origins
+        self._readiness = readiness
+
+    def answer(self, head: bytes) -> Answer:
+        """The answer to a whole request head, up to and with its blank line; never raises."""
+        protocol = ServerProtocol(logger=quiet)
+        protocol.receive_data(head)
+        events = protocol.events_received()
+        if not events:
+            # Refused by the parser: with a status when the head was too large, else with nothing but an end of file.
+            return Answer(b"".join(protocol.data_to_send()) or _plain(protocol, 400, "Not an HTTP request.\n"))
+        request = events[0]
+        assert isinstance(request, Request)
+        response, health = self._respond(protocol, request)
+        if request.method == "HEAD":
+            response.body = b""
+        return Answer(response.serialize(), upgraded=response.status_code == 101, health=health)
+
+    def too_large(self) -> Answer:
+        """The answer to a head that does not end."""
+        return Answer(_plain(ServerProtocol(logger=quiet), 431, "Request head too large.\n"))
+
+    def _respond(self, protocol: ServerProtocol, request: Request) -> tuple[Response, bool]:
+        if "Upgrade" in request.headers:
+            return self._upgrade(protocol, request), False
+        path = request.path.partition("?")[0]
+        if path not in {"/healthz", "/readyz"}:
+            return protocol.accept(request), False  # which says 405 or 426, and why
+        if request.method not in {"GET", "HEAD"}:
+            response = protocol.reject(405, "Use GET.\n")
+            response.headers["Allow"] = "GET, HEAD"
+            return response, False
+        if path == "/healthz":
+            return _json(protocol, 200, {"status": "ok"}), True
+        return self._ready(protocol), True
+
+    def _upgrade(self, protocol: ServerProtocol, request: Request) -> Response:
+        try:
+            origin, host = request.headers.get("Origin"), request.headers.get("Host")
+        except MultipleValuesError:
+            return protocol.reject(400, "More than one Origin or Host.\n")
+        if not self._origins.allows(origin, host):
+            return protocol.reject(403, "Pages from this origin may not connect: see gateway.origins.\n")
+        return protocol.accept(request)
+
+    def _ready(self, protocol: ServerProtocol) -> Response:
+        try:
+            ready, checks = self._readiness()
+        except Exception:
+            log.exception("readiness check failed")
+            ready, checks = False, {"readiness": "the check itself failed"}
+        status = "ready" if ready else "not ready"
+        return _json(protocol, 200 if ready else 503, {"status": status, "checks": checks})
+
+
+def _plain(protocol: ServerProtocol, status: int, text: str) -> bytes:
+    return protocol.reject(status, text).serialize()
+
+
+def _json(protocol: ServerProtocol, status: int, body: dict[str, Any]) -> Response:
+    response = protocol.reject(status, msgspec.json.encode(body).decode())
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = "application/json"
+    response.headers["Cache-Control"] = "no-store"
+    return response

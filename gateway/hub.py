@@ -1,0 +1,116 @@
+"""Who is live on what, and how far each channel has been handed out. No I/O of its own, no ``await``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from gateway.frames import Slice, slices
+from gateway.stats import Stats
+from gateway.subscription import Mode, Subscription
+from journal.types import Event
+
+Group = set[Subscription]
+
+
+class Topic:
+    """One channel: the newest offset handed to its live subscriptions, and these, grouped by filter."""
+
+    __slots__ = ("groups", "published")
+
+    def __init__(self, published: int) -> None:
+        self.published = published
+        self.groups: dict[str | None, Group] = {}
+
+
+class Hub:
+    """Groups of live subscriptions. ``demoted`` is told of each one that has to read the journal again."""
+
+    def __init__(
+        self, heads: Mapping[str, int], stats: Stats, demoted: Callable[[Subscription], None] = lambda _: None
+    ) -> None:
+        self._topics = {channel: Topic(head) for channel, head in heads.items()}
+        self._stats = stats
+        self.demoted = demoted
+
+    def __contains__(self, channel: str) -> bool:
+        return channel in self._topics
+
+    def published(self, channel: str) -> int:
+        """The newest offset handed to live subscriptions of ``channel``."""
+        return self._topics[channel].published
+
+    def settle(self, subscription: Subscription) -> bool:
+        """Make a subscription live if it has everything that was published; tells whether it did."""
+        topic = self._topics[subscription.channel]
+        if subscription.offset != topic.published:
+            return False
+        # No await may stand between the comparison above and the join below. Both and publish() run on one event
+        # loop: without an await nothing can be published in between, so nothing is missed and nothing comes twice.
+        topic.groups.setdefault(subscription.where, set()).add(subscription)
+        subscription.mode = Mode.LIVE
+        return True
+
+    def leave(self, subscription: Subscription) -> None:
+        """Forget a subscription for good; doing it twice is harmless."""
+        if subscription.mode is Mode.LIVE:
+            self._discard(self._topics[subscription.channel], subscription)
+        subscription.mode = Mode.CLOSED
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Hand events, fresh from the journal and in its order, to everybody live on their channels."""
+        batches: dict[str, list[Event]] = {}
+        for event in events:
+            batches.setdefault(event.channel, []).append(event)
+        for channel, batch in batches.items():
+            topic = self._topics.get(channel)
+            if topic is not None:
+                self._publish(topic, batch)
+
+    def _publish(self, topic: Topic, batch: list[Event]) -> None:
+        if batch[0].offset != topic.published + 1:
+            batch = self._realign(topic, batch)
+        if not batch:
+            return
+        if topic.groups:
+            for piece in slices(batch):
+                for group in list(topic.groups.values()):
+                    self._deliver(topic, group, piece)
+                topic.published = piece.last
+        topic.published = batch[-1].offset
+
+    def _deliver(self, topic: Topic, group: Group, piece: Slice) -> None:
+        data = piece.data
+        late: list[Subscription] = []
+        for subscription in group:
+            sink = subscription.sink
+            if sink.paused:
+                late.append(subscription)
+            else:
+                sink.send(data)
+        served = len(group) - len(late)
+        self._stats.deliveries += served * piece.events
+        self._stats.bytes += served * len(data)
+        self._demote(topic, late)
+
+    def _demote(self, topic: Topic, late: Sequence[Subscription]) -> None:
+        for subscription in late:
+            subscription.offset = topic.published
+            subscription.mode = Mode.REPLAYING
+            self._discard(topic, subscription)
+            self._stats.demotions += 1
+            self.demoted(subscription)
+
+    def _realign(self, topic: Topic, batch: list[Event]) -> list[Event]:
+        """Drop what was published before. After a hole everybody reads the journal, so that none passes it by."""
+        batch = [event for event in batch if event.offset > topic.published]
+        if batch and batch[0].offset != topic.published + 1:
+            for group in list(topic.groups.values()):
+                self._demote(topic, list(group))
+        return batch
+
+    @staticmethod
+    def _discard(topic: Topic, subscription: Subscription) -> None:
+        group = topic.groups[subscription.where]
+        group.discard(subscription)
+        if not group:
+            del topic.groups[subscription.where]

@@ -1,0 +1,59 @@
+"""Which web pages may connect.
+
+Browsers let any page open a WebSocket to any address and tell the server where the page came from; refusing foreign
+pages is the server's business. Programs that are not browsers send no ``Origin`` and are not concerned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import SplitResult, urlsplit
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_PORTS = {"http": 80, "https": 443}
+ANY = "*"
+
+
+class OriginPolicy:
+    """The allowed origins: those listed; ``*`` for any; without a list, loopback and the gateway's own host."""
+
+    def __init__(self, origins: Sequence[str]) -> None:
+        self._any = ANY in origins
+        self._listed = {_normal(origin) for origin in origins if origin != ANY}
+        if None in self._listed:
+            raise ValueError(f"not an origin like https://example.org: {', '.join(origins)}")
+
+    def allows(self, origin: str | None, host: str | None) -> bool:
+        """Tell whether a request with these ``Origin`` and ``Host`` headers may connect."""
+        if origin is None or self._any:
+            return True
+        normal = _normal(origin)
+        if normal is None:
+            return False
+        if self._listed:
+            return normal in self._listed
+        return normal[1] in _LOOPBACK or (host is not None and normal[1] == _hostname(host))
+
+
+def _normal(origin: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of an origin, ``None`` when it is anything but these (``null``, a path, a user)."""
+    parts = _split(origin)
+    if parts is None or parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
+        return None
+    if parts.path or parts.query or parts.fragment or origin.endswith(("?", "#", ":")):
+        return None
+    return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
+
+
+def _hostname(host: str) -> str | None:
+    parts = _split(f"http://{host}")
+    return parts.hostname if parts else None
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises when it is not a number
+    except ValueError:
+        return None
+    return parts

@@ -1,0 +1,182 @@
+"""Serving subscriptions that are behind: pages of the journal, as fast as each connection takes them.
+
+A subscription that is behind stands in one queue; a few workers serve one page at a time and put it back at the end.
+One whose connection has no room is let go of, and comes back when its transport resumes. So there is no task and no
+queue for each connection, memory is bounded by the pages in hand, and nobody waits for anybody slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from typing import NamedTuple, cast
+
+from gateway.frames import SLICE, control_frame, slices
+from gateway.hub import Hub
+from gateway.stats import Stats
+from gateway.subscription import Mode, Subscription
+from gateway.wire import Gap, Live
+from journal.errors import JournalError
+from journal.types import JournalReader
+
+PAGE_EVENTS = 512  # pages end at multiples of this offset, so that subscribers behind by the same share them
+WORKERS = 4
+KEPT_BYTES = 8 << 20
+JOURNAL_FAILED = 4000  # close code: come back
+
+log = logging.getLogger("gateway.replay")
+
+
+class Page(NamedTuple):
+    """Consecutive events as frames. ``whole``: reading again would give no more."""
+
+    data: tuple[bytes, ...]
+    first: int
+    last: int
+    size: int
+    whole: bool
+
+
+class Pages:
+    """Reads pages and keeps the last few for others: thousands of clients that return at once need the same ones."""
+
+    def __init__(self, journal: JournalReader, stats: Stats, kept_bytes: int = KEPT_BYTES) -> None:
+        self._journal = journal
+        self._stats = stats
+        self._room = kept_bytes
+        self._most = kept_bytes // 4  # a larger page is not worth keeping
+        self._kept: OrderedDict[tuple[str, int], Page] = OrderedDict()
+
+    async def read(self, channel: str, after: int, head: int) -> Page | None:
+        """The page after ``after``, nothing beyond ``head``; ``None`` when retention has left nothing to read."""
+        key = (channel, after)
+        page = self._kept.get(key)
+        if page is not None and (page.whole or page.last == head):
+            self._kept.move_to_end(key)
+            self._stats.page_hits += 1
+            return page
+        page = await self._load(channel, after, head)
+        if page is not None:
+            self._keep(key, page)
+        return page
+
+    async def _load(self, channel: str, after: int, head: int) -> Page | None:
+        boundary = (after // PAGE_EVENTS + 1) * PAGE_EVENTS
+        stop = min(boundary, head)
+        events = await self._journal.read(channel, after, limit=stop - after, max_bytes=SLICE)
+        self._stats.pages += 1
+        events = [event for event in events if event.offset <= head]  # the page begins at the floor if that is higher
+        if not events:
+            return None
+        pieces = list(slices(events))
+        last = events[-1].offset
+        data = tuple(piece.data for piece in pieces)
+        return Page(data, events[0].offset, last, sum(map(len, data)), whole=last >= boundary or last < head)
+
+    def _keep(self, key: tuple[str, int], page: Page) -> None:
+        if page.size > self._most:
+            return
+        replaced = self._kept.pop(key, None)
+        self._room += replaced.size if replaced else 0
+        self._kept[key] = page
+        self._room -= page.size
+        while self._room < 0:
+            _, oldest = self._kept.popitem(last=False)
+            self._room += oldest.size
+
+
+class Replay:
+    """Brings subscriptions that are behind up to their channel's head and makes them live."""
+
+    def __init__(self, journal: JournalReader, hub: Hub, stats: Stats, workers: int = WORKERS) -> None:
+        self._journal = journal
+        self._hub = hub
+        self._stats = stats
+        self._pages = Pages(journal, stats)
+        self._most_workers = workers
+        self._workers: set[asyncio.Task[None]] = set()
+        self._queue: deque[Subscription] = deque()
+        self._stopped = False
+
+    def begin(self, subscription: Subscription) -> None:
+        """Make it live now if nothing was missed, else put it in the queue."""
+        if not self._settle(subscription):
+            self.enqueue(subscription)
+
+    def enqueue(self, subscription: Subscription) -> None:
+        """Serve it when its turn comes; harmless when it waits already, or needs nothing."""
+        if subscription.queued or subscription.mode is not Mode.REPLAYING or self._stopped:
+            return
+        subscription.queued = True
+        self._queue.append(subscription)
+        if len(self._workers) < self._most_workers:
+            self._workers.add(asyncio.get_running_loop().create_task(self._work()))
+
+    def stop(self) -> None:
+        """Serve no more pages."""
+        self._stopped = True
+        self._queue.clear()
+        for worker in list(self._workers):
+            worker.cancel()
+
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                subscription = self._queue.popleft()
+                if subscription.mode is Mode.REPLAYING and not subscription.sink.paused:
+                    await self._advance(subscription)
+                    # Pages found in memory come without waiting: the loop gets its turn all the same.
+                    await asyncio.sleep(0)
+                else:
+                    subscription.queued = False
+        finally:
+            # Not by a done callback: until that runs, enqueue() would count on a worker that has looked its last.
+            self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    async def _advance(self, subscription: Subscription) -> None:
+        """Serve one page, then make the subscription live or put it back."""
+        try:
+            if subscription.offset != self._hub.published(subscription.channel):
+                await self._serve_page(subscription)
+        except Exception as error:  # whatever went wrong, this subscriber must not wait in silence
+            known = isinstance(error, (JournalError, OSError))
+            log.warning("replay of %s failed: %s", subscription.channel, error, exc_info=not known)
+            subscription.sink.fail(JOURNAL_FAILED, "the journal cannot be read")
+        finally:
+            subscription.queued = False
+        if subscription.mode is Mode.REPLAYING and not self._settle(subscription):
+            self.enqueue(subscription)
+
+    async def _serve_page(self, subscription: Subscription) -> None:
+        channel, after = subscription.channel, subscription.offset
+        page = await self._pages.read(channel, after, self._hub.published(channel))
+        if subscription.mode is not Mode.REPLAYING:
+            return  # unsubscribed, replaced or gone meanwhile
+        first = page.first if page else min(self._journal.floor(channel), self._hub.published(channel) + 1)
+        if first > after + 1:
+            self._tell_gap(subscription, first)
+        elif page is None:
+            raise JournalError(f"{channel} has no event {after + 1}, though it is kept")
+        if page is not None:
+            for data in page.data:
+                subscription.sink.send(data)
+            count = page.last - page.first + 1
+            self._stats.deliveries += count
+            self._stats.replayed += count
+            self._stats.bytes += page.size
+            subscription.offset = page.last
+
+    def _tell_gap(self, subscription: Subscription, before: int) -> None:
+        """Retention has overtaken the reader: say so in the place where events are missing."""
+        gap = Gap(subscription=subscription.channel, after=subscription.offset, before=before, reason="retention")
+        subscription.sink.send(control_frame(gap))
+        subscription.offset = before - 1
+        self._stats.gaps += 1
+
+    def _settle(self, subscription: Subscription) -> bool:
+        if not self._hub.settle(subscription):
+            return False
+        live = Live(subscription=subscription.channel, offset=subscription.offset)
+        subscription.sink.send(control_frame(live))
+        return True

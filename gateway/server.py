@@ -1,0 +1,175 @@
+"""The gateway: listens, keeps the clocks, and goes away in order."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Collection, Sequence
+
+from gateway.connection import Connection, Shared
+from gateway.door import Door
+from gateway.frames import control_frame
+from gateway.handshake import Handshake, Readiness
+from gateway.heartbeat import AT_ONCE, Round, Source
+from gateway.hub import Hub
+from gateway.limits import Limits, Timing
+from gateway.origins import OriginPolicy
+from gateway.replay import Replay
+from gateway.session import Rules
+from gateway.stats import Stats
+from gateway.subscription import Bounds
+from gateway.wire import Drain, SourceState
+from journal.types import Event, JournalReader
+
+_BACKLOG = 4096  # connections not yet accepted: everybody may come back at once
+_RECONNECT_MS = (200, 5000)
+_UNSENT = 128 * 1024
+
+
+class Gateway:
+    """Serves ``channels`` of a journal over WebSocket. All methods belong to one event loop.
+
+    ``origins`` empty means the gateway's own host and loopback; ``readiness`` answers ``/readyz``.
+    """
+
+    def __init__(
+        self,
+        journal: JournalReader,
+        *,
+        channels: Collection[str],
+        host: str,
+        port: int,
+        origins: Sequence[str],
+        readiness: Readiness,
+        max_buffer: int = 1 << 20,
+        max_subscriptions: int = 64,
+        max_message: int = 64 * 1024,
+        timing: Timing | None = None,
+    ) -> None:
+        self._journal = journal
+        self._channels = tuple(channels)
+        self._host = host
+        self.port = port  # once started, the port listened on
+        self._handshake = Handshake(OriginPolicy(origins), readiness)
+        self._limits = Limits(max_buffer, max_subscriptions, max_message)
+        self._timing = timing or Timing()
+        self.stats = Stats()
+        self._source = Source()
+        self._doors: dict[Door, float] = {}  # in the order of their opening
+        self._telling = Round[Connection](self._tell)
+        self._sweeping = Round[Connection](self._sweep_one)
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    async def start(self) -> None:
+        """Listen. Raises ``OSError`` when the port is taken, ``UnknownChannel`` when the journal lacks a channel."""
+        loop = asyncio.get_running_loop()
+        heads = {channel: self._journal.head(channel) for channel in self._channels}
+        hub = Hub(heads, self.stats)
+        replay = Replay(self._journal, hub, self.stats)
+        hub.demoted = replay.enqueue
+        self._shared = Shared(
+            hub=hub,
+            replay=replay,
+            rules=Rules(self._bounds, self._limits.max_subscriptions),
+            source=self._source,
+            stats=self.stats,
+            limits=self._limits,
+            timing=self._timing,
+            now=loop.time,
+        )
+        self._server = await loop.create_server(
+            self._door, self._host, self.port, backlog=_BACKLOG, start_serving=False
+        )
+        for sock in self._server.sockets:
+            _bound_unsent(sock)
+        await self._server.start_serving()
+        self.port = int(self._server.sockets[0].getsockname()[1])
+        self._heartbeat()
+        self._sweep()
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Hand freshly appended events to everybody live on their channels.
+
+        To be called with no ``await`` after ``journal.append`` has returned them: then the journal's head and the
+        published offset are equal whenever anything else runs.
+        """
+        self._shared.hub.publish(events)
+
+    def set_source(self, state: SourceState, lag_ms: int) -> None:
+        """Say how the source is; everybody is told at once when ``state`` changes, else with the next heartbeat."""
+        if self._source.set(state, lag_ms) and self._timers:
+            self._telling.start(self._shared.connections)
+
+    async def drain(self, deadline: float) -> None:
+        """Stop listening, send everybody away, and return when all are gone or after ``deadline`` seconds."""
+        self._server.close()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._telling.stop()
+        self._shared.replay.stop()
+        try:
+            async with asyncio.timeout(deadline):
+                await self._send_away()
+                while self._shared.connections:
+                    self._shared.emptied.clear()
+                    await self._shared.emptied.wait()
+        except TimeoutError:
+            pass
+        self._sweeping.stop()
+        for door in list(self._doors):
+            door.abort()
+        for connection in list(self._shared.connections):
+            connection.abort()
+        await asyncio.sleep(0)  # lets the transports report their end
+
+    async def _send_away(self) -> None:
+        farewell = control_frame(Drain(reconnect_ms=_RECONNECT_MS))
+        for count, connection in enumerate(list(self._shared.connections), 1):
+            connection.drain(farewell)
+            if count % AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _door(self) -> Door:
+        return Door(self._shared, self._handshake, self._doors)
+
+    def _bounds(self, channel: str) -> Bounds | None:
+        hub = self._shared.hub
+        if channel not in hub:
+            return None
+        return Bounds(self._journal.epoch, self._journal.floor(channel), hub.published(channel))
+
+    # The clocks: each sets itself anew before it does anything, so that no failure stops it.
+
+    def _heartbeat(self) -> None:
+        self._again("heartbeat", self._timing.heartbeat)
+        self._telling.start(self._shared.connections)
+
+    def _tell(self, connection: Connection) -> None:
+        connection.tell(self._source.frame)
+
+    def _sweep(self) -> None:
+        self._again("sweep", self._timing.sweep)
+        self._sweeping.start(self._shared.connections)
+        oldest = self._shared.now() - self._timing.handshake
+        for door, opened in list(self._doors.items()):
+            if opened > oldest:
+                break
+            door.expire()
+
+    def _sweep_one(self, connection: Connection) -> None:
+        connection.sweep(self._shared.now())
+
+    def _again(self, name: str, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._timers[name] = loop.call_later(seconds, self._heartbeat if name == "heartbeat" else self._sweep)
+
+
+def _bound_unsent(sock: socket.socket) -> None:
+    """Let the kernel hold little that it cannot send yet; accepted sockets inherit it (tcp(7), TCP_NOTSENT_LOWAT).
+
+    Otherwise it takes up to 4 MB for each client that does not read, beyond our own bound and out of our sight.
+    """
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if option is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, option, _UNSENT)

@@ -1,0 +1,95 @@
+"""What one client may do and has asked for: a frame's text in, replies and changes out, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gateway import wire
+from gateway.subscription import Bounds, Sink, Subscription, opening
+
+
+class Rules(NamedTuple):
+    """What holds for every session. ``bounds`` knows the channels: ``None`` means that there is no such channel."""
+
+    bounds: Callable[[str], Bounds | None]
+    max_subscriptions: int
+
+
+class Outcome(NamedTuple):
+    """What a frame leads to: first ``closed`` ends, then the replies go out, then ``opened`` begins."""
+
+    replies: tuple[wire.Control, ...]
+    opened: Subscription | None = None
+    closed: Subscription | None = None
+
+
+class Session:
+    """One client's subscriptions. They are few, so a tuple holds them in a third of a dictionary's memory."""
+
+    __slots__ = ("_rules", "_sink", "subscriptions")
+
+    def __init__(self, rules: Rules, sink: Sink) -> None:
+        self._rules = rules
+        self._sink = sink
+        self.subscriptions: tuple[Subscription, ...] = ()
+
+    def receive(self, text: str) -> Outcome:
+        """Answer one text frame; never raises."""
+        try:
+            request = wire.decode(text)
+        except wire.BadFrame as bad:
+            return _refused("bad_request", bad.reason, bad.id)
+        if isinstance(request, wire.Subscribe):
+            return self._subscribe(request)
+        if isinstance(request, wire.Unsubscribe):
+            return self._unsubscribe(request)
+        if isinstance(request, wire.Auth):
+            return _refused("bad_request", "authentication is not configured", request.id)
+        return Outcome((wire.Pong(id=request.id),))
+
+    def _subscribe(self, request: wire.Subscribe) -> Outcome:
+        channel = request.channel
+        bounds = self._rules.bounds(channel)
+        if bounds is None:
+            return _refused("unknown_channel", f"no channel {wire.quoted(channel)}", request.id)
+        if request.where is not None:
+            return _refused("bad_filter", "filters are not supported by this version", request.id)
+        replaced = self._find(channel)
+        if replaced is None and len(self.subscriptions) >= self._rules.max_subscriptions:
+            most = self._rules.max_subscriptions
+            return _refused("limit", f"no more than {most} subscriptions on one connection", request.id)
+
+        start = opening(request, bounds)
+        subscription = Subscription(channel, self._sink, start.offset)
+        self.subscriptions = (*(kept for kept in self.subscriptions if kept is not replaced), subscription)
+        subscribed = wire.Subscribed(
+            subscription=channel,
+            epoch=bounds.epoch,
+            offset=start.offset,
+            recovered=start.recovered,
+            id=request.id,
+        )
+        replies: tuple[wire.Control, ...] = (subscribed,)
+        if start.gap_reason is not None:
+            after, before = start.gap_after, bounds.floor
+            replies += (wire.Gap(subscription=channel, after=after, before=before, reason=start.gap_reason),)
+        return Outcome(replies, opened=subscription, closed=replaced)
+
+    def _unsubscribe(self, request: wire.Unsubscribe) -> Outcome:
+        channel = request.channel
+        if self._rules.bounds(channel) is None:
+            return _refused("unknown_channel", f"no channel {wire.quoted(channel)}", request.id)
+        closed = self._find(channel)
+        self.subscriptions = tuple(kept for kept in self.subscriptions if kept is not closed)
+        return Outcome((wire.Unsubscribed(subscription=channel, id=request.id),), closed=closed)
+
+    def _find(self, channel: str) -> Subscription | None:
+        for subscription in self.subscriptions:
+            if subscription.channel == channel:
+                return subscription
+        return None
+
+
+def _refused(code: wire.ErrorCode, reason: str, request_id: wire.Id) -> Outcome:
+    return Outcome((wire.Error(code=code, reason=reason, id=request_id),))

@@ -1,0 +1,27 @@
+"""What the gateway counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Stats:
+    """Plain counters since the start; ``connections`` and ``subscriptions`` are how many there are now."""
+
+    connections: int = 0
+    subscriptions: int = 0
+    accepted: int = 0  # WebSocket handshakes completed
+    refused: int = 0  # HTTP requests that did not become a WebSocket, health checks aside
+    requests: int = 0  # client frames answered
+    errors: int = 0  # error frames sent
+    deliveries: int = 0  # events written, live and replayed
+    replayed: int = 0  # of these, from journal pages
+    bytes: int = 0  # of data frames written
+    pages: int = 0  # journal pages read for replay
+    page_hits: int = 0  # journal pages that another subscriber had had read
+    demotions: int = 0  # live subscriptions sent back to replaying because their buffer was full
+    gaps: int = 0  # gap frames made for one subscriber (retention, epoch)
+    silent: int = 0  # connections cut because nothing was heard of them
+    overruns: int = 0  # connections cut because they asked and did not read
+    slow_handshakes: int = 0  # connections cut before they had said what they want

@@ -1,0 +1,84 @@
+"""One client's interest in one channel, and where it begins.
+
+A subscription is a cursor with two modes: it reads pages of the journal (``REPLAYING``) or stands in a group at the
+hub (``LIVE``), and may go to and fro between the two any number of times.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+from gateway.wire import Subscribe
+
+
+class Mode(IntEnum):
+    """Where a subscription's next event comes from; ``CLOSED`` is final."""
+
+    REPLAYING = 0
+    LIVE = 1
+    CLOSED = 2
+
+
+class Sink(Protocol):
+    """What a subscription writes to: a connection, or a stand-in for one in tests."""
+
+    paused: bool  # its write buffer is over its bound: no data now
+
+    def send(self, data: bytes) -> None:
+        """Write frames."""
+
+    def fail(self, code: int, reason: str) -> None:
+        """Close the connection with a close code."""
+
+    def abort(self) -> None:
+        """Drop the connection without a word."""
+
+
+class Subscription:
+    """A channel, a cursor and a mode. While it is live its offset is the hub's, and ``offset`` is out of date."""
+
+    __slots__ = ("channel", "mode", "offset", "queued", "sink", "where")
+
+    def __init__(self, channel: str, sink: Sink, offset: int) -> None:
+        self.channel = channel
+        self.sink = sink
+        self.offset = offset
+        self.mode = Mode.REPLAYING
+        self.where: str | None = None  # the group's key; filters come with a later version
+        self.queued = False  # waits for a page, or is being served one: nobody else may move the cursor
+
+
+class Bounds(NamedTuple):
+    """A channel as a new subscriber finds it: ``published`` is the newest offset handed to live subscribers."""
+
+    epoch: str
+    floor: int
+    published: int
+
+
+class Opening(NamedTuple):
+    """Where a subscription starts. ``gap_after`` and ``gap_reason`` say what is missed, up to the floor."""
+
+    offset: int
+    recovered: bool
+    gap_after: int = 0
+    gap_reason: str | None = None
+
+
+def opening(request: Subscribe, bounds: Bounds) -> Opening:
+    """Find a subscription's first offset and what its client has missed for good."""
+    before_all = bounds.floor - 1
+    cursor = request.cursor
+    if cursor is not None:
+        # Offsets of another epoch mean nothing here, and an offset above the head was given by a journal that was lost.
+        if cursor.epoch != bounds.epoch or cursor.offset > bounds.published:
+            return Opening(before_all, recovered=False, gap_after=0, gap_reason="epoch")
+        if cursor.offset < before_all:
+            return Opening(before_all, recovered=False, gap_after=cursor.offset, gap_reason="retention")
+        return Opening(cursor.offset, recovered=True)
+    if request.offset is not None:  # 0 without an epoch: the beginning of what is kept
+        return Opening(before_all, recovered=True)
+    if request.last is not None:
+        return Opening(max(bounds.published - request.last, before_all), recovered=True)
+    return Opening(bounds.published, recovered=True)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.frames import SLICE
+from gateway.hub import Hub
+from gateway.stats import Stats
+from gateway.subscription import Mode, Subscription
+from journal.types import INSERT, Event
+from tests.gateway.recorder import Recorder
+
+
+@pytest.fixture
+def demoted() -> list[Subscription]:
+    return []
+
+
+@pytest.fixture
+def hub(demoted: list[Subscription]) -> Hub:
+    return Hub({"a": 0, "b": 7}, Stats(), demoted.append)
+
+
+def events(channel: str, first: int, last: int, size: int = 0) -> list[Event]:
+    message = b'{"x":"%b"}' % (b"x" * size)
+    return [Event(channel, offset, INSERT, message, 0.0) for offset in range(first, last + 1)]
+
+
+def live(hub: Hub, channel: str = "a") -> tuple[Subscription, Recorder]:
+    sink = Recorder()
+    subscription = Subscription(channel, sink, hub.published(channel))
+    assert hub.settle(subscription)
+    return subscription, sink
+
+
+def test_live_subscriptions_get_every_event(hub: Hub) -> None:
+    """A batch reaches everybody live on its channels, and nobody else."""
+    (_, first), (_, second), (_, other) = live(hub), live(hub), live(hub, "b")
+    hub.publish([*events("a", 1, 3), *events("b", 8, 8), *events("a", 4, 4), *events("unknown", 1, 1)])
+    assert first.offsets == second.offsets == [1, 2, 3, 4]
+    assert other.offsets == [8]
+    assert (hub.published("a"), hub.published("b")) == (4, 8)
+
+
+def test_only_who_has_everything_may_join(hub: Hub) -> None:
+    """A subscription whose offset is not the published one is not made live."""
+    hub.publish(events("a", 1, 3))
+    sink = Recorder()
+    behind = Subscription("a", sink, 2)
+    assert not hub.settle(behind)
+    assert behind.mode is Mode.REPLAYING
+    hub.publish(events("a", 4, 4))
+    assert sink.frames == []
+
+
+def test_a_full_buffer_demotes_in_the_middle_of_a_batch(hub: Hub, demoted: list[Subscription]) -> None:
+    """A connection that fills up gets no more of a huge batch; its cursor stands where its data ended."""
+    (slow, sink), (_, quick) = live(hub), live(hub)
+    sink._room = SLICE + 1
+    hub.publish(events("a", 1, 100, size=SLICE // 10))
+    assert demoted == [slow]
+    assert slow.mode is Mode.REPLAYING
+    assert sink.offsets == list(range(1, slow.offset + 1))
+    assert 0 < slow.offset < 100
+    assert quick.offsets == list(range(1, 101))
+
+
+def test_leaving_is_for_good(hub: Hub) -> None:
+    """After leave, in whatever mode and however often, nothing comes."""
+    subscription, sink = live(hub)
+    hub.leave(subscription)
+    hub.leave(subscription)
+    hub.publish(events("a", 1, 2))
+    assert sink.frames == []
+    assert subscription.mode is Mode.CLOSED
+
+
+def test_events_published_before_are_dropped(hub: Hub) -> None:
+    """Publishing the same events twice delivers them once."""
+    _, sink = live(hub)
+    hub.publish(events("a", 1, 3))
+    hub.publish(events("a", 2, 5))
+    hub.publish(events("a", 1, 5))
+    assert sink.offsets == [1, 2, 3, 4, 5]
+
+
+def test_a_hole_sends_everybody_to_the_journal(hub: Hub, demoted: list[Subscription]) -> None:
+    """When events were not handed over, nobody gets the later ones past them: all read the journal."""
+    subscription, sink = live(hub)
+    hub.publish(events("a", 3, 5))
+    assert demoted == [subscription]
+    assert (subscription.offset, sink.frames, hub.published("a")) == (0, [], 5)
+
+
+def test_counting(hub: Hub) -> None:
+    """Deliveries count one event for one connection."""
+    live(hub)
+    live(hub)
+    hub.publish(events("a", 1, 3))
+    assert hub._stats.deliveries == 6
+    assert hub._stats.demotions == 0
