@@ -20,7 +20,7 @@ from cdc.capture import CATCHING_UP, DOWN, STALLED, CaptureLoop
 from cdc.errors import SourceError
 from cdc.reader import Origin, TableChannel
 from gateway.server import Gateway
-from journal.errors import JournalError
+from journal.errors import JournalError, JournalLocked
 from journal.sqlite import SqliteJournal
 from rowcast import metrics
 from rowcast.check import refuse_unfit
@@ -216,7 +216,8 @@ async def _journal(settings: Settings) -> AsyncIterator[SqliteJournal]:
         path.parent.mkdir(parents=True, exist_ok=True)
         journal = await SqliteJournal.open(path, list(settings.channels), sync=settings.journal.sync)
     except JournalError as error:
-        raise Failure(f"journal.path: {error}", error.hint, TEMPORARY if error.retry else CONFIGURATION) from error
+        temporary = error.retry or isinstance(error, JournalLocked)
+        raise Failure(f"journal.path: {error}", error.hint, TEMPORARY if temporary else CONFIGURATION) from error
     except OSError as error:
         raise Failure(
             f"journal.path: {path}: {error.strerror}", "set it to a file that we may write", CONFIGURATION
