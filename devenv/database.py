@@ -217,7 +217,7 @@ class Server:
     def _initialise_command(self, datadir: Path) -> list[str]:
         here = self.installation
         if here.install_db is None:
-            first = ["--no-defaults", "--initialize-insecure", f"--datadir={datadir}"]
+            first = ["--no-defaults", "--initialize-insecure", f"--datadir={datadir}", f"--tmpdir={self._own_tmp()}"]
             return here.command(here.server, *first, "--secure-file-priv=NULL", *here.folders(), *_as_user())
         base = here.root / "usr" if here.root else None
         return [
@@ -225,12 +225,19 @@ class Server:
             "--no-defaults",
             *([f"--basedir={base}"] if base else []),
             f"--datadir={datadir}",
+            f"--tmpdir={self._own_tmp()}",
             # the other method, "normal", leaves accounts without a password for every host name of this machine
             "--auth-root-authentication-method=socket",
             f"--auth-root-socket-user={getpass.getuser()}",
             "--skip-test-db",
             *_as_user(),
         ]
+
+    def _own_tmp(self) -> Path:
+        """A folder for temporary tables. In one that is shared, a server that starts removes those of the others."""
+        own = self.datadir.with_name(self.datadir.name + ".tmp")  # beside the data: inside, it would be a database
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return own
 
     def _root_account(self) -> str:
         """Statements run at each start, so that a data folder made by an interrupted start gets its account too."""
@@ -256,6 +263,7 @@ class Server:
             f"--bind-address={LOOPBACK}",
             f"--socket={self.socket}",
             f"--pid-file={self.datadir / 'mysqld.pid'}",
+            f"--tmpdir={self._own_tmp()}",
             f"--init-file={self._init_file}",
             *self.extra,
         )
