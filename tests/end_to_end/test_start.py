@@ -43,7 +43,7 @@ def test_a_wrong_password(product: Product) -> None:
 
 def test_no_database(product: Product, free_port: int) -> None:
     """A server that does not answer is a dependency out of reach."""
-    url = f"mysql://u:p@127.0.0.1:{free_port}/rowcast"
+    url = f"mysql://u:p@127.0.0.1:{free_port}/{product.database}"
     refused(product, "mysql.url", str(free_port), code=UNREACHABLE, extra={"ROWCAST_MYSQL_URL": url})
 
 
