@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import ensurepip
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -42,21 +42,24 @@ def prepare(dev: DevSettings, lock: Path) -> None:
     """
     with exclusive(dev.dev_dir / "venv.lock"):
         marker = dev.venv / "rowcast.json"
-        wanted = {"python": sys.version, "base": sys.base_prefix, "tree": str(ROOT), "venv": str(dev.venv)}
+        wanted = {"python": sys.version, "base": sys.base_prefix, "tree": str(ROOT), "venv": str(dev.venv.resolve())}
         known = json.loads(marker.read_text()) if marker.exists() else {}
         installed: dict[str, str] = known.pop("installed", {})
         if known != wanted:
             installed = {}
             make(dev.venv)
-        digest = hashlib.sha256(lock.read_bytes()).hexdigest()
-        if installed.get(lock.name) == digest:
+        # the larger lock has the smaller one's packages in the same versions
+        if any(installed.get(enough.name) == _digest(enough) for enough in {lock, TEST}):
             return
         print(f"dev: installing {lock.name} into {shown(dev.venv)} ...", flush=True)
         marker.unlink(missing_ok=True)  # until it is whole
         pip(dev, dev.venv, "--require-hashes", "--no-deps", "-r", str(lock))
         _link_project(dev.venv)
-        others = installed if lock == TEST else {}  # the smaller lock may have moved a package of the larger one
-        marker.write_text(json.dumps({**wanted, "installed": {**others, lock.name: digest}}))
+        marker.write_text(json.dumps({**wanted, "installed": {lock.name: _digest(lock)}}))
+
+
+def _digest(lock: Path) -> str:
+    return hashlib.sha256(lock.read_bytes()).hexdigest()
 
 
 def python(venv: Path) -> Path:
@@ -101,8 +104,9 @@ def pip(dev: DevSettings, venv: Path, *arguments: str) -> None:
 
 def _pip_wheel(dev: DevSettings) -> Path:
     """The wheel that Python brings for ensurepip; Debian keeps it in a package that may be absent, so fetched."""
-    folders = [Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels"), dev.dev_dir / "pip"]
-    for folder in folders:
+    spec = importlib.util.find_spec("ensurepip")
+    bundled = [Path(spec.origin).parent / "_bundled"] if spec and spec.origin else []
+    for folder in (*bundled, Path("/usr/share/python-wheels"), dev.dev_dir / "pip"):
         wheels = sorted(folder.glob("pip-*.whl"))
         if wheels:
             return wheels[-1]
