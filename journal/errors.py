@@ -3,6 +3,7 @@
 JournalError
 ├── JournalLocked      another process writes this journal
 ├── JournalDamaged     the file is not a journal, or fails its checks
+├── JournalBusy        another program holds a lock on the file; nothing was written, it may be appended again
 ├── JournalFull        no room on the disk; the batch was not written and may be appended again
 └── UnknownChannel     no channel of this name is configured
 """
@@ -26,6 +27,12 @@ class JournalLocked(JournalError):
 
 class JournalDamaged(JournalError):
     """The file is not a journal, is truncated, or fails its integrity check."""
+
+
+class JournalBusy(JournalError):
+    """Another program, a shell in a transaction perhaps, holds a lock on the file. Appending again later is safe."""
+
+    retry = True
 
 
 class JournalFull(JournalError):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import apsw
 
-from journal.errors import JournalDamaged, JournalError, JournalFull
+from journal.errors import JournalBusy, JournalDamaged, JournalError, JournalFull
 from journal.schema import APPLICATION_ID, DDL, SET_ASIDE, VERSION, State, store_state
 
 BUSY_MS = 5_000  # how long to wait for a lock that another program holds on the file
@@ -139,12 +139,12 @@ def explain(error: apsw.Error, path: Path, connection: apsw.Connection | None = 
     said = str(error).removeprefix(f"{type(error).__name__}: ")
     if isinstance(error, apsw.NotADBError):
         return JournalDamaged(f"{path} is not a journal: not an SQLite database at all.", _OTHER_PATH)
-    if isinstance(error, apsw.CorruptError):
+    if isinstance(error, apsw.CorruptError | apsw.SQLError):  # our SQL does not change: the tables must have
         return JournalDamaged(f"{path} is damaged: {said}.", SET_ASIDE)
     number = connection.system_errno if connection is not None else 0
     if isinstance(error, apsw.FullError) or number in _NO_ROOM:
         return JournalFull(f"No room for the journal {path}: {said}.", _FREE_SPACE)
     because = f"{said} ({os.strerror(number)})" if number else said
     if isinstance(error, apsw.BusyError):
-        return JournalError(f"{path} is in use: {because}.", "Another program holds a lock on the file; end it.")
+        return JournalBusy(f"{path} is in use: {because}.", "Another program holds a lock on the file; end it.")
     return JournalError(f"{path} cannot be read or written: {because}.", _RIGHTS)

@@ -44,8 +44,8 @@ WHERE total <= ?
 
 _Header = tuple[int, str, int, int, int]  # key, op, committed, checksum, length of the message
 _headers = msgspec.json.Decoder(list[_Header])
-# What SQLite or we say to a column that is not of its kind any more.
-_MISSHAPEN = (apsw.SQLError, UnicodeDecodeError, msgspec.MsgspecError, KeyError)
+# What is said to a column that is not of its kind any more.
+_MISSHAPEN = (UnicodeDecodeError, msgspec.MsgspecError, KeyError)
 _RESTART = "Stop this process, put the right file in place, and start it again."
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import zlib
 from struct import Struct
-from typing import Any
 
 import apsw
 import msgspec
@@ -110,10 +109,14 @@ _channel_rows = msgspec.json.Decoder(list[ChannelRow])
 
 def load_state(connection: apsw.Connection) -> State:
     """Read the state of the last commit; raises ``JournalDamaged`` when it is not what was written."""
-    rows: list[Any] = connection.execute(_STATE).fetchall()
-    if len(rows) != 1 or _seal(rows[0][:-1]) != rows[0][-1]:
+    try:
+        ((*columns, crc),) = connection.execute(_STATE)
+        intact = _seal(tuple(columns)) == crc
+    except (ValueError, msgspec.MsgspecError):  # no row, or text that is none
+        intact = False
+    if not intact:
         raise JournalDamaged("The journal's state row fails its checksum.", SET_ASIDE)
-    epoch, created, age, checkpoint, channels, _ = rows[0]
+    epoch, created, age, checkpoint, channels = columns
     return State(epoch, created, age, checkpoint, {row.name: row for row in _channel_rows.decode(channels)})
 
 

@@ -158,6 +158,8 @@ class SqliteJournal:
         equal. One await in between, and a subscriber could read up to the new head, join live, and be sent the same
         events again by the publish that follows.
         """
+        if (task := asyncio.current_task()) and task.cancelling():
+            await asyncio.sleep(0)  # a cancellation that ``_outlast`` held back is due; what follows may not suspend
         await self._turn.acquire()
         try:
             self._require_open()
@@ -179,13 +181,11 @@ class SqliteJournal:
         self._state = done.state
         for name, channel in self._channels.items():
             channel.adopt(done.state.channels[name], done.by_channel.get(name, ()))
-        if self._writer.fold_due:
+        if self._writer.wal.due:
             self._thread.submit(self._fold)
 
     def _fold(self) -> None:
-        # After the commit and not within it, as SQLite would: its events are on their way meanwhile. A failure costs
-        # nothing, the write-ahead log holds everything; should it last, the disk fills and an append says so.
-        with suppress(JournalError):
+        with suppress(JournalError):  # journal/wal.py says why that does no harm
             self._writer.fold()
 
     async def _read_disk(self, ask: Ask) -> list[Event]:

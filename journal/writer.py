@@ -19,9 +19,8 @@ from journal.pages import read_newest
 from journal.retention import next_cut
 from journal.schema import MAX_CHANNELS, ChannelRow, State, load_state, store_state
 from journal.types import Event, Transaction
+from journal.wal import WriteAheadLog
 
-FOLD_PAGES = 1_000  # fold the write-ahead log back into the file when it has grown by so many pages
-BLOCK_PAGES = 16_000  # so long (64 MB) it only gets while readers overlap without end: wait for a gap between them
 AGE_STEP = 60  # seconds; a quiet journal notes its age no more often
 
 
@@ -49,8 +48,7 @@ class Writer:
             self._connection, self.state = _open(path, channels, sync)
             undo.pop_all()
         self._started = clock() - self.state.age
-        self._wal_pages = 0
-        self._connection.set_wal_hook(self._wal_grew)  # in place of SQLite's own folding, inside the commit
+        self.wal = WriteAheadLog(self._connection)
 
     @property
     def age(self) -> int:
@@ -94,18 +92,10 @@ class Writer:
             row = self.state.channels[channel]
             return read_newest(self._connection, row, self.state.epoch, max_bytes)
 
-    @property
-    def fold_due(self) -> bool:
-        """Whether the write-ahead log has grown enough to be folded back into the file."""
-        return self._wal_pages >= FOLD_PAGES
-
     def fold(self) -> None:
-        """Fold the write-ahead log back. What is in it is durable already, so this may fail and be tried again."""
-        wait = self._wal_pages >= BLOCK_PAGES
-        mode = apsw.SQLITE_CHECKPOINT_RESTART if wait else apsw.SQLITE_CHECKPOINT_PASSIVE
-        self._wal_pages = 0  # the hook counts the log's whole length at the next commit
+        """Fold the write-ahead log back into the file."""
         with explained(self._connection, self.path):
-            self._connection.wal_checkpoint(mode=mode)
+            self.wal.fold()
 
     def close(self) -> None:
         """Close the file and let the next writer in."""
@@ -113,10 +103,6 @@ class Writer:
             self._connection.close()
         finally:
             self._lock.release()
-
-    def _wal_grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
-        self._wal_pages = pages
-        return apsw.SQLITE_OK
 
 
 def _open(path: Path, channels: Sequence[str], sync: str) -> tuple[apsw.Connection, State]:

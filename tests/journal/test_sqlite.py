@@ -118,6 +118,27 @@ async def test_nothing_is_visible_before_it_is_durable(journal: SqliteJournal, p
     assert behind == []
 
 
+@pytest.mark.parametrize("tail_bytes", [0, 1 << 20])
+async def test_nothing_beyond_head_is_read(open_journal: OpenJournal, tail_bytes: int) -> None:
+    """Rows whose commit has returned in the writer's thread, but not yet here, are in no page."""
+    journal = await open_journal(tail_bytes=tail_bytes)
+    await journal.append(rows(5))
+    journal._thread.submit(journal._writer.append, rows(3)).result()
+
+    assert offsets(await journal.read(A, 0)) == [1, 2, 3, 4, 5]
+    assert await journal.read(A, 5) == []
+
+
+@pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1)])
+async def test_the_commit_is_synced_as_asked(open_journal: OpenJournal, sync: str, level: int) -> None:
+    """By default a commit is on the disk when it returns; `normal` leaves that to the next folding of the log."""
+    journal = await open_journal(**({} if sync == "full" else {"sync": sync}))
+    connection = journal._writer._connection
+
+    assert journal._thread.submit(lambda: connection.pragma("synchronous")).result() == level
+    assert journal._thread.submit(lambda: connection.pragma("journal_mode")).result() == "wal"
+
+
 async def test_concurrent_appends_take_turns(journal: SqliteJournal) -> None:
     """Batches appended at the same time each get a run of offsets, in the order of the calls."""
     batches = await asyncio.gather(*(journal.append(rows(count)) for count in range(1, 20)))
@@ -146,6 +167,26 @@ async def test_a_cancelled_append_gives_its_events_first(journal: SqliteJournal,
     assert offsets(published) == [1, 2, 3]
     assert journal.head(A) == 3
     assert offsets(await journal.append(rows(1))) == [4]
+
+
+async def test_a_loop_of_appends_can_be_cancelled(journal: SqliteJournal, gate: Gate) -> None:
+    """A task that awaits nothing but append is cancelled by the second one, before it writes."""
+    published: list[Event] = []
+
+    async def capture() -> None:
+        while True:
+            published.extend(await journal.append(rows(3)))
+
+    with gate.closed(journal):
+        task = asyncio.create_task(capture())
+        await gate.waited(journal)
+        task.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.wait([task])
+
+    assert task.cancelled()
+    assert offsets(published) == [1, 2, 3]
+    assert journal.head(A) == 3
 
 
 async def test_a_timeout_around_append_is_still_a_timeout(journal: SqliteJournal, gate: Gate) -> None:
@@ -241,8 +282,10 @@ async def test_pages_are_bounded(open_journal: OpenJournal, tail_bytes: int) -> 
     assert await journal.read(A, 2**63) == []
 
 
-async def test_follow_waits_for_the_next_append(journal: SqliteJournal) -> None:
+@pytest.mark.parametrize("tail_bytes", [0, 1 << 20])
+async def test_follow_waits_for_the_next_append(open_journal: OpenJournal, tail_bytes: int) -> None:
     """A follower gets what is there, then what comes, and ends when the journal is closed."""
+    journal = await open_journal(tail_bytes=tail_bytes)
     await journal.append(rows(2))
     seen: list[int] = []
 
