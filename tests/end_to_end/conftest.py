@@ -16,14 +16,15 @@ MakeProduct = Callable[..., Product]
 
 @pytest.fixture
 def make_product(tmp_path: Path) -> Iterator[MakeProduct]:
-    """``make_product(server)`` migrates a database and starts Rowcast over it."""
+    """``make_product(server)`` migrates a database and, unless told not to, starts Rowcast over it."""
     made: list[Product] = []
 
-    def make(server: Server, **options: object) -> Product:
+    def make(server: Server, *, start: bool = True, **options: object) -> Product:
         product = Product(server, tmp_path, **options)  # type: ignore[arg-type]  # passed on as they are
         made.append(product)
         product.migrate()
-        product.start()
+        if start:
+            product.start()
         return product
 
     yield make
