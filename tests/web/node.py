@@ -55,7 +55,7 @@ class NodeProgram:
                 await self._said.wait_for(lambda: reached(self.lines))
         except TimeoutError:
             raise AssertionError(f"not reached within {DEADLINE} s; heard: {self.lines}") from None
-        return self.lines
+        return list(self.lines)
 
     async def order(self, word: str) -> None:
         """Write a line to the program."""
