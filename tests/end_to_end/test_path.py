@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from devenv.database import Server
 from tests.end_to_end.conftest import MakeProduct
-from tests.faults.product import Product
+from tests.faults.product import Product, fetch
 from tests.faults.recorder import Recorder
 from tests.faults.verdict import judge, table
 from tests.faults.writers import Writer
@@ -44,12 +44,6 @@ def post(product: Product, body: dict[str, object]) -> dict[str, Any]:
         assert answer.status == 201
         result: dict[str, Any] = json.load(answer)
         return result
-
-
-def fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        text: str = answer.read().decode()
-        return text
 
 
 async def test_a_row_written_by_hand_arrives(mariadb: Server, make_product: MakeProduct) -> None:

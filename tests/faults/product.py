@@ -147,3 +147,10 @@ def _get(url: str) -> tuple[int, dict[str, Any]]:
             return error.code, json.load(error)
     except OSError:
         return 0, {}
+
+
+def fetch(url: str) -> str:
+    """The body of a page as text."""
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        text: str = answer.read().decode()
+        return text
