@@ -3,15 +3,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.limits import Timing
 from gateway.server import Gateway
 from tests.gateway.clients import RawClient
-from tests.gateway.memory import MemoryJournal
+from tests.gateway.stored import StoredJournal
 
 CHANNELS = ("cctv_updates", "scraped_updates")
+
+DEFAULTS: dict[str, Any] = {
+    "host": "127.0.0.1",
+    "port": 0,
+    "origins": (),
+    "readiness": lambda: (True, {}),
+    "timing": Timing(heartbeat=3600.0, ping=3600.0, silence=7200.0),  # a slow machine makes no difference
+}
 
 MakeGateway = Callable[..., Awaitable[Gateway]]
 
@@ -26,19 +36,20 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 
 @pytest.fixture
-def journal() -> MemoryJournal:
-    """An empty journal of both channels, epoch k3f9."""
-    return MemoryJournal(CHANNELS)
+async def journal(tmp_path: Path) -> AsyncIterator[StoredJournal]:
+    """An empty journal of both channels, on disk."""
+    journal = await StoredJournal.open(tmp_path / "journal.db", CHANNELS)
+    yield journal
+    await journal.close()
 
 
 @pytest.fixture
-async def make_gateway(journal: MemoryJournal, caplog: pytest.LogCaptureFixture) -> AsyncIterator[MakeGateway]:
+async def make_gateway(journal: StoredJournal, caplog: pytest.LogCaptureFixture) -> AsyncIterator[MakeGateway]:
     """Starts a gateway on a free port, its source live. Afterwards nothing may have been logged as an error."""
     made: list[Gateway] = []
 
     async def make(**settings: Any) -> Gateway:
-        defaults: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "origins": (), "readiness": lambda: (True, {})}
-        gateway = Gateway(journal, channels=CHANNELS, **{**defaults, **settings})
+        gateway = Gateway(journal, channels=CHANNELS, **{**DEFAULTS, **settings})
         await gateway.start()
         gateway.set_source("live", 12)
         made.append(gateway)

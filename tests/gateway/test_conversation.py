@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,8 +16,8 @@ from gateway.server import Gateway
 from journal.types import GAP, READ
 from tests.gateway.clients import Client, client
 from tests.gateway.conftest import MakeGateway
-from tests.gateway.memory import MemoryJournal
-from tests.gateway.waiting import until
+from tests.gateway.stored import StoredJournal
+from tests.waiting import until
 
 CCTV, SCRAPED = "cctv_updates", "scraped_updates"
 
@@ -28,9 +30,9 @@ async def subscribe(web: Client, **frame: Any) -> dict[str, Any]:
     return await web.ask(type="subscribe", **{"channel": CCTV, **frame})
 
 
-async def test_live_from_now_on(gateway: Gateway, journal: MemoryJournal) -> None:
+async def test_live_from_now_on(gateway: Gateway, journal: StoredJournal) -> None:
     """A plain subscribe gets `subscribed`, `live`, and then what is published, as the journal has it."""
-    gateway.publish(journal.append(CCTV, messages(3)))
+    gateway.publish(await journal.append(CCTV, messages(3)))
     async with client(gateway) as web:
         assert await subscribe(web, id="first") == {
             "type": "subscribed",
@@ -41,9 +43,9 @@ async def test_live_from_now_on(gateway: Gateway, journal: MemoryJournal) -> Non
             "id": "first",
         }
         assert await web.take() == {"type": "live", "subscription": CCTV, "offset": 3}
-        gateway.publish(journal.append(CCTV, [b'{"id":9,"data":{"a":[1.10]}}']))
-        gateway.publish(journal.append(SCRAPED, messages(1)))
-        gateway.publish(journal.append(CCTV, messages(1), op=READ))
+        gateway.publish(await journal.append(CCTV, [b'{"id":9,"data":{"a":[1.10]}}']))
+        gateway.publish(await journal.append(SCRAPED, messages(1)))
+        gateway.publish(await journal.append(CCTV, messages(1), op=READ))
         assert await web.take() == {"channel": CCTV, "offset": 4, "message": {"id": 9, "data": {"a": [1.1]}}}
         assert await web.take() == {"channel": CCTV, "offset": 5, "op": "read", "message": {"id": 1}}
 
@@ -61,17 +63,18 @@ async def test_live_from_now_on(gateway: Gateway, journal: MemoryJournal) -> Non
     ],
 )
 async def test_resuming_within_what_is_kept(
-    gateway: Gateway, journal: MemoryJournal, asked: dict[str, Any], start: int
+    gateway: Gateway, journal: StoredJournal, asked: dict[str, Any], start: int
 ) -> None:
     """Every form of subscribe that misses nothing: recovered, the events after its offset, `live`, then on."""
-    gateway.publish(journal.append(CCTV, messages(10)))
-    journal.trim(CCTV, 5)
+    gateway.publish(await journal.append(CCTV, messages(4)))
+    gateway.publish(await journal.append(CCTV, messages(6)))
+    await journal.trim(CCTV, 5)
     async with client(gateway) as web:
         answer = await subscribe(web, **asked)
         assert (answer["offset"], answer["recovered"]) == (start, True)
         assert await web.take_events(10 - start) == list(range(start + 1, 11))
         assert await web.take() == {"type": "live", "subscription": CCTV, "offset": 10}
-        gateway.publish(journal.append(CCTV, messages(1)))
+        gateway.publish(await journal.append(CCTV, messages(1)))
         assert await web.take_events(1) == [11]
 
 
@@ -86,11 +89,12 @@ async def test_resuming_within_what_is_kept(
     ],
 )
 async def test_resuming_where_something_is_gone(
-    gateway: Gateway, journal: MemoryJournal, asked: dict[str, Any], after: int, reason: str
+    gateway: Gateway, journal: StoredJournal, asked: dict[str, Any], after: int, reason: str
 ) -> None:
     """A resume that misses something is told so, gets a gap with its reason, and then everything kept."""
-    gateway.publish(journal.append(CCTV, messages(10)))
-    journal.trim(CCTV, 5)
+    gateway.publish(await journal.append(CCTV, messages(4)))
+    gateway.publish(await journal.append(CCTV, messages(6)))
+    await journal.trim(CCTV, 5)
     async with client(gateway) as web:
         answer = await subscribe(web, **asked)
         assert (answer["offset"], answer["recovered"]) == (4, False)
@@ -110,15 +114,15 @@ async def test_a_foreign_epoch_on_an_empty_channel(gateway: Gateway) -> None:
         assert await web.take() == {"type": "live", "subscription": CCTV, "offset": 0}
 
 
-async def test_a_gap_event_is_a_gap_live_and_replayed(gateway: Gateway, journal: MemoryJournal) -> None:
+async def test_a_gap_event_is_a_gap_live_and_replayed(gateway: Gateway, journal: StoredJournal) -> None:
     """Everybody passes over a gap event at the same place, whether live or later from the journal."""
     gap = {"type": "gap", "subscription": CCTV, "after": 1, "before": 3, "reason": "purged"}
     async with client(gateway) as live, client(gateway) as later:
         await subscribe(live)
         await live.take_until("live")
-        gateway.publish(journal.append(CCTV, messages(1)))
-        gateway.publish(journal.append(CCTV, [b'{"reason":"purged","from":"x"}'], op=GAP))
-        gateway.publish(journal.append(CCTV, messages(1)))
+        gateway.publish(await journal.append(CCTV, messages(1)))
+        gateway.publish(await journal.append(CCTV, [b'{"reason":"purged","from":"x"}'], op=GAP))
+        gateway.publish(await journal.append(CCTV, messages(1)))
         assert (await subscribe(later, offset=0))["offset"] == 0
         for web in (live, later):
             assert await web.take_events(1) == [1]
@@ -126,13 +130,13 @@ async def test_a_gap_event_is_a_gap_live_and_replayed(gateway: Gateway, journal:
             assert await web.take_events(1) == [3]
 
 
-async def test_a_long_replay_arrives_whole(gateway: Gateway, journal: MemoryJournal) -> None:
+async def test_a_long_replay_arrives_whole(gateway: Gateway, journal: StoredJournal) -> None:
     """Many pages, while events keep coming, end in one `live` and an unbroken row of offsets."""
-    gateway.publish(journal.append(CCTV, messages(20 * PAGE_EVENTS)))
+    gateway.publish(await journal.append(CCTV, messages(20 * PAGE_EVENTS)))
     async with client(gateway) as web:
         await subscribe(web, offset=0)
         for _ in range(20):
-            gateway.publish(journal.append(CCTV, messages(50)))
+            gateway.publish(await journal.append(CCTV, messages(50)))
             await web.take()
         seen = await web.take_until("live")
         head = 20 * PAGE_EVENTS + 1000
@@ -140,47 +144,47 @@ async def test_a_long_replay_arrives_whole(gateway: Gateway, journal: MemoryJour
         assert await web.take_events(head - seen[-1]["offset"]) == list(range(seen[-1]["offset"] + 1, head + 1))
 
 
-async def test_several_channels_on_one_connection(gateway: Gateway, journal: MemoryJournal) -> None:
+async def test_several_channels_on_one_connection(gateway: Gateway, journal: StoredJournal) -> None:
     """Each channel has its own offsets; unsubscribing one leaves the other."""
     async with client(gateway) as web:
         for channel in (CCTV, SCRAPED):
             await subscribe(web, channel=channel)
             await web.take_until("live")
-        gateway.publish([*journal.append(CCTV, messages(1)), *journal.append(SCRAPED, messages(1))])
+        gateway.publish([*await journal.append(CCTV, messages(1)), *await journal.append(SCRAPED, messages(1))])
         assert [(frame["channel"], frame["offset"]) for frame in (await web.take(), await web.take())] == [
             (CCTV, 1),
             (SCRAPED, 1),
         ]
         answer = await web.ask(type="unsubscribe", channel=CCTV, id=5)
         assert answer == {"type": "unsubscribed", "subscription": CCTV, "id": 5}
-        gateway.publish([*journal.append(CCTV, messages(1)), *journal.append(SCRAPED, messages(1))])
+        gateway.publish([*await journal.append(CCTV, messages(1)), *await journal.append(SCRAPED, messages(1))])
         assert (await web.take())["channel"] == SCRAPED
         assert gateway.stats.subscriptions == 1
 
 
-async def test_subscribing_again_replaces(gateway: Gateway, journal: MemoryJournal) -> None:
+async def test_subscribing_again_replaces(gateway: Gateway, journal: StoredJournal) -> None:
     """The second subscribe starts over; nothing comes twice from then on."""
-    gateway.publish(journal.append(CCTV, messages(5)))
+    gateway.publish(await journal.append(CCTV, messages(5)))
     async with client(gateway) as web:
         await subscribe(web, offset=0)
         await web.take_until("live")
         assert (await subscribe(web, last=2, id=2))["id"] == 2
         assert await web.take_events(2) == [4, 5]
         assert (await web.take())["type"] == "live"
-        gateway.publish(journal.append(CCTV, messages(1)))
+        gateway.publish(await journal.append(CCTV, messages(1)))
         assert await web.take_events(1) == [6]
         assert (await web.ask(type="ping"))["type"] == "pong"
         assert gateway.stats.subscriptions == 1
 
 
-async def test_a_filter_is_refused_and_the_subscription_stays(gateway: Gateway, journal: MemoryJournal) -> None:
+async def test_a_filter_is_refused_and_the_subscription_stays(gateway: Gateway, journal: StoredJournal) -> None:
     """`where` is an error of its own; what was subscribed before goes on."""
     async with client(gateway) as web:
         await subscribe(web)
         await web.take_until("live")
         answer = await subscribe(web, where={"cctv_id": 3}, id=8)
         assert (answer["type"], answer["code"], answer["id"]) == ("error", "bad_filter", 8)
-        gateway.publish(journal.append(CCTV, messages(1)))
+        gateway.publish(await journal.append(CCTV, messages(1)))
         assert await web.take_events(1) == [1]
 
 
@@ -230,13 +234,13 @@ async def test_too_many_subscriptions(make_gateway: MakeGateway) -> None:
         assert (await subscribe(web, channel=SCRAPED))["code"] == "limit"
 
 
-async def test_who_leaves_is_forgotten(gateway: Gateway, journal: MemoryJournal) -> None:
+async def test_who_leaves_is_forgotten(gateway: Gateway, journal: StoredJournal) -> None:
     """After a connection has ended nothing of it is left, and publishing goes on."""
     async with client(gateway) as web:
         await subscribe(web)
         await until(lambda: gateway.stats.subscriptions == 1)
     await until(lambda: gateway.stats.connections == 0)
-    gateway.publish(journal.append(CCTV, messages(1)))
+    gateway.publish(await journal.append(CCTV, messages(1)))
     assert (gateway.stats.subscriptions, gateway.stats.deliveries) == (0, 0)
 
 
@@ -250,7 +254,7 @@ async def test_foreign_pages_are_refused(gateway: Gateway) -> None:
         assert await web.ask(type="ping") == {"type": "pong"}
 
 
-async def test_a_burst_reaches_three_hundred_clients(gateway: Gateway, journal: MemoryJournal) -> None:
+async def test_a_burst_reaches_three_hundred_clients(gateway: Gateway, journal: StoredJournal) -> None:
     """Every one of many clients sees every event of a burst, once and in order."""
     webs = [client(gateway) for _ in range(300)]
     clients = [await web.__aenter__() for web in webs]
@@ -259,10 +263,40 @@ async def test_a_burst_reaches_three_hundred_clients(gateway: Gateway, journal: 
             await subscribe(each)
             await each.take()
         for n in range(50):
-            gateway.publish(journal.append(CCTV, [json.dumps({"n": n}).encode()] * 4))
+            gateway.publish(await journal.append(CCTV, [json.dumps({"n": n}).encode()] * 4))
         for each in clients:
             assert await each.take_events(200) == list(range(1, 201))
     finally:
         for web in webs:
             await web.__aexit__(None, None, None)
     assert gateway.stats.deliveries == 300 * 200
+
+
+async def test_the_hand_over_under_load(gateway: Gateway, journal: StoredJournal) -> None:
+    """Subscribes at any offset and unsubscribes, during a stream of inserts: offsets contiguous, each time."""
+    random = Random(5)
+    gateway.publish(await journal.append(CCTV, messages(2000)))
+    over = asyncio.Event()
+
+    async def insert() -> None:
+        while not over.is_set():
+            gateway.publish(await journal.append(CCTV, messages(random.randint(1, 40))))
+
+    async def come_and_go() -> None:
+        async with client(gateway) as web:
+            for _ in range(8):
+                behind = random.choice((0, random.randrange(2000)))
+                await web.say(type="subscribe", channel=CCTV, epoch="k3f9", offset=journal.head(CCTV) - behind)
+                at = (await web.take())["offset"]
+                frames = await web.take_until("live")
+                frames += [await web.take() for _ in range(random.randrange(200))]
+                await web.say(type="unsubscribe", channel=CCTV)
+                frames += await web.take_until("unsubscribed")
+                offsets = [frame["offset"] for frame in frames if "channel" in frame]
+                assert offsets == list(range(at + 1, at + 1 + len(offsets)))
+
+    inserting = asyncio.create_task(insert())
+    await asyncio.gather(*(come_and_go() for _ in range(5)))
+    over.set()
+    await inserting
+    assert (gateway.stats.errors, gateway.stats.subscriptions) == (0, 0)

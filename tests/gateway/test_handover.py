@@ -13,7 +13,7 @@ from gateway.stats import Stats
 from gateway.subscription import Mode, Subscription
 from tests.gateway.memory import MemoryJournal
 from tests.gateway.recorder import Recorder
-from tests.gateway.waiting import until
+from tests.waiting import until
 
 CHANNELS = ("a", "b")
 STEPS = 120
@@ -121,7 +121,7 @@ class Model:
 async def test_random_schedules_lose_and_repeat_nothing() -> None:
     """Appends, subscribes at any offset, slow readers, demotions, unsubscribes: offsets stay contiguous."""
     deliveries = demotions = 0
-    for seed in range(200):
+    for seed in range(120):
         model = Model(seed, Hub)
         await model.run()
         model.check()

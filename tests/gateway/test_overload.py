@@ -15,8 +15,8 @@ from gateway.limits import Timing
 from gateway.server import Gateway
 from tests.gateway.clients import UPGRADE, RawClient, client, masked, request
 from tests.gateway.conftest import MakeGateway
-from tests.gateway.memory import MemoryJournal
-from tests.gateway.waiting import until
+from tests.gateway.stored import StoredJournal
+from tests.waiting import until
 
 CCTV = "cctv_updates"
 ROOM = 64 * 1024
@@ -34,7 +34,7 @@ async def still_served(gateway: Gateway) -> None:
         assert await web.ask(type="ping") == {"type": "pong"}
 
 
-async def test_a_client_that_does_not_read_loses_nothing(make_gateway: MakeGateway, journal: MemoryJournal) -> None:
+async def test_a_client_that_does_not_read_loses_nothing(make_gateway: MakeGateway, journal: StoredJournal) -> None:
     """It is demoted, its buffer stays within bounds, others are served at once, and reading again it gets all."""
     gateway = await make_gateway(max_buffer=ROOM)
     slow = await RawClient.open(gateway, receive_buffer=4096)
@@ -46,7 +46,7 @@ async def test_a_client_that_does_not_read_loses_nothing(make_gateway: MakeGatew
         await quick.take()
         most = 0
         for n in range(1000):
-            gateway.publish(journal.append(CCTV, [LARGE]))
+            gateway.publish(await journal.append(CCTV, [LARGE]))
             assert await quick.take_events(1) == [n + 1]
             most = max(most, buffered(gateway))
     assert gateway.stats.demotions >= 1
@@ -58,15 +58,15 @@ async def test_a_client_that_does_not_read_loses_nothing(make_gateway: MakeGatew
             seen.append(frame["offset"])
     assert seen == list(range(1, 1001))
     assert await slow.take() == {"type": "live", "subscription": CCTV, "offset": 1000}
-    gateway.publish(journal.append(CCTV, [b"{}"]))
+    gateway.publish(await journal.append(CCTV, [b"{}"]))
     assert (await slow.take())["offset"] == 1001
     slow.close()
 
 
-async def test_a_slow_replay_is_paged(make_gateway: MakeGateway, journal: MemoryJournal) -> None:
+async def test_a_slow_replay_is_paged(make_gateway: MakeGateway, journal: StoredJournal) -> None:
     """A client that asks for much and reads nothing has one page read for it, and no worker kept."""
     gateway = await make_gateway(max_buffer=ROOM)
-    gateway.publish(journal.append(CCTV, [LARGE] * 2000))
+    gateway.publish(await journal.append(CCTV, [LARGE] * 2000))
     slow = await RawClient.open(gateway, receive_buffer=4096)
     await slow.say(type="subscribe", channel=CCTV, offset=0)
     await until(lambda: buffered(gateway) > 0 and not gateway._shared.replay._workers)
@@ -78,10 +78,10 @@ async def test_a_slow_replay_is_paged(make_gateway: MakeGateway, journal: Memory
     slow.close()
 
 
-async def test_heartbeats_are_left_out_for_full_buffers(make_gateway: MakeGateway, journal: MemoryJournal) -> None:
+async def test_heartbeats_are_left_out_for_full_buffers(make_gateway: MakeGateway, journal: StoredJournal) -> None:
     """However often the source's state changes, a full buffer does not grow by it."""
     gateway = await make_gateway(max_buffer=ROOM)
-    gateway.publish(journal.append(CCTV, [LARGE] * 2000))
+    gateway.publish(await journal.append(CCTV, [LARGE] * 2000))
     slow = await RawClient.open(gateway, receive_buffer=4096)
     await slow.say(type="subscribe", channel=CCTV, offset=0)
     await until(lambda: buffered(gateway) > ROOM and not gateway._shared.replay._workers)
@@ -113,9 +113,9 @@ async def test_asking_without_reading_ends_the_connection(make_gateway: MakeGate
     await still_served(gateway)
 
 
-async def test_subscribe_churn(gateway: Gateway, journal: MemoryJournal) -> None:
+async def test_subscribe_churn(gateway: Gateway, journal: StoredJournal) -> None:
     """Thousands of subscribes in one go leave one subscription and one replay, whose answers come in order."""
-    gateway.publish(journal.append(CCTV, [b"{}"] * 100))
+    gateway.publish(await journal.append(CCTV, [b"{}"] * 100))
     raw = await RawClient.open(gateway)
     frame = masked(b'{"type":"subscribe","channel":"cctv_updates","offset":0}')
     await raw.send(frame * 2000)
@@ -234,7 +234,7 @@ async def test_frames_sent_with_the_handshake_are_answered(gateway: Gateway) -> 
         raw.close()
 
 
-async def test_clients_that_vanish_while_events_pour(gateway: Gateway, journal: MemoryJournal) -> None:
+async def test_clients_that_vanish_while_events_pour(gateway: Gateway, journal: StoredJournal) -> None:
     """Resets at any moment, in the middle of publishing too, disturb nobody and leave nothing behind."""
     random = Random(11)
     async with client(gateway) as web:
@@ -244,7 +244,7 @@ async def test_clients_that_vanish_while_events_pour(gateway: Gateway, journal: 
             await raw.say(type="subscribe", channel=CCTV, last=random.randrange(3))
         await until(lambda: gateway.stats.subscriptions == 41)
         while raws:
-            gateway.publish(journal.append(CCTV, [LARGE] * 30))
+            gateway.publish(await journal.append(CCTV, [LARGE] * 30))
             raws.pop(random.randrange(len(raws))).reset()
             if random.random() < 0.5:
                 await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from journal.errors import JournalError
 from journal.types import Event
 from tests.gateway.memory import MemoryJournal
 from tests.gateway.recorder import Recorder
-from tests.gateway.waiting import until
+from tests.waiting import until
 
 CHANNEL = "cctv_updates"
 

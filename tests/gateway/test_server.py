@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -12,9 +11,9 @@ from gateway.limits import Timing
 from gateway.server import Gateway
 from journal.errors import JournalError, UnknownChannel
 from tests.gateway.clients import RawClient, client, request
-from tests.gateway.conftest import MakeGateway
-from tests.gateway.memory import MemoryJournal
-from tests.gateway.waiting import until
+from tests.gateway.conftest import DEFAULTS, MakeGateway
+from tests.gateway.stored import StoredJournal
+from tests.waiting import until
 
 CCTV = "cctv_updates"
 
@@ -28,22 +27,21 @@ async def test_a_taken_port_is_an_error(gateway: Gateway, make_gateway: MakeGate
         await make_gateway(port=gateway.port)
 
 
-async def test_a_channel_the_journal_lacks_is_an_error(journal: MemoryJournal) -> None:
+async def test_a_channel_the_journal_lacks_is_an_error(journal: StoredJournal) -> None:
     """A channel that no journal holds cannot be served."""
-    settings: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "origins": (), "readiness": lambda: (True, {})}
     with pytest.raises(UnknownChannel):
-        await Gateway(journal, channels=["nope"], **settings).start()
+        await Gateway(journal, channels=["nope"], **DEFAULTS).start()
 
 
-async def test_starting_on_a_full_journal(make_gateway: MakeGateway, journal: MemoryJournal) -> None:
+async def test_starting_on_a_full_journal(make_gateway: MakeGateway, journal: StoredJournal) -> None:
     """After a restart the head is where the journal left off."""
-    journal.append(CCTV, [b"{}"] * 5)
+    await journal.append(CCTV, [b"{}"] * 5)
     gateway = await make_gateway()
     async with client(gateway) as web:
         assert (await web.ask(type="subscribe", channel=CCTV, last=1))["offset"] == 4
         assert (await web.take())["offset"] == 5
         await web.take_until("live")
-        gateway.publish(journal.append(CCTV, [b"{}"]))
+        gateway.publish(await journal.append(CCTV, [b"{}"]))
         assert (await web.take())["offset"] == 6
 
 
@@ -107,10 +105,9 @@ async def test_who_subscribes_while_the_source_is_away_is_told(gateway: Gateway)
         assert frames[1]["lag_ms"] == 700
 
 
-async def test_before_the_capture_has_spoken_the_source_is_down(journal: MemoryJournal) -> None:
+async def test_before_the_capture_has_spoken_the_source_is_down(journal: StoredJournal) -> None:
     """A gateway that knows nothing of the source does not claim that it lives."""
-    settings: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "origins": (), "readiness": lambda: (True, {})}
-    gateway = Gateway(journal, channels=[CCTV], **settings)
+    gateway = Gateway(journal, channels=[CCTV], **DEFAULTS)
     await gateway.start()
     async with client(gateway) as web:
         await web.say(type="subscribe", channel=CCTV)
@@ -163,10 +160,10 @@ async def test_a_dead_client_is_cut(make_gateway: MakeGateway) -> None:
     dead.close()
 
 
-async def test_taking_data_is_a_sign_of_life(make_gateway: MakeGateway, journal: MemoryJournal) -> None:
+async def test_taking_data_is_a_sign_of_life(make_gateway: MakeGateway, journal: StoredJournal) -> None:
     """A slow reader whose pongs are stuck behind its data is not taken for dead."""
     gateway = await make_gateway(max_buffer=1 << 20, timing=Timing(ping=0.1, silence=0.5, sweep=0.02))
-    gateway.publish(journal.append(CCTV, [b'{"x":"%b"}' % (b"x" * 50_000)] * 400))
+    gateway.publish(await journal.append(CCTV, [b'{"x":"%b"}' % (b"x" * 50_000)] * 400))
     slow = await RawClient.open(gateway, receive_buffer=4096)
     await slow.say(type="subscribe", channel=CCTV, offset=0)
     clock = asyncio.get_running_loop().time
@@ -182,29 +179,29 @@ async def test_taking_data_is_a_sign_of_life(make_gateway: MakeGateway, journal:
 # A journal in trouble
 
 
-async def test_a_journal_that_cannot_be_read_closes_with_come_back(gateway: Gateway, journal: MemoryJournal) -> None:
+async def test_a_journal_that_cannot_be_read_closes_with_come_back(gateway: Gateway, journal: StoredJournal) -> None:
     """Close code 4000 sends the client into its reconnect; live clients are not touched."""
-    gateway.publish(journal.append(CCTV, [b"{}"] * 3))
+    gateway.publish(await journal.append(CCTV, [b"{}"] * 3))
     async with client(gateway) as live, client(gateway) as behind:
         await live.ask(type="subscribe", channel=CCTV)
         await live.take()
         journal.error = JournalError("disk on fire")
         await behind.ask(type="subscribe", channel=CCTV, offset=0)
         assert await behind.closed() == 4000
-        gateway.publish(journal.append(CCTV, [b"{}"]))
+        gateway.publish(await journal.append(CCTV, [b"{}"]))
         assert (await live.take())["offset"] == 4
 
 
 # The end
 
 
-async def test_drain_sends_everybody_away(gateway: Gateway, journal: MemoryJournal) -> None:
+async def test_drain_sends_everybody_away(gateway: Gateway, journal: StoredJournal) -> None:
     """Each client gets what was published, the drain frame with the spread, and close code 1012."""
     async with client(gateway) as live, client(gateway) as idle:
         await live.ask(type="subscribe", channel=CCTV)
         await live.take()
         await idle.ask(type="ping")
-        gateway.publish(journal.append(CCTV, [b"{}"]))
+        gateway.publish(await journal.append(CCTV, [b"{}"]))
         draining = asyncio.create_task(gateway.drain(5))
         assert (await live.take())["offset"] == 1
         for web in (live, idle):
@@ -216,10 +213,29 @@ async def test_drain_sends_everybody_away(gateway: Gateway, journal: MemoryJourn
         await RawClient.connect(gateway)
 
 
-async def test_drain_ends_at_its_deadline(make_gateway: MakeGateway, journal: MemoryJournal) -> None:
+async def test_a_restart_loses_nothing(make_gateway: MakeGateway, journal: StoredJournal) -> None:
+    """A client that was sent away resumes at the next gateway, and sees what was written in between."""
+    first = await make_gateway()
+    async with client(first) as web:
+        await web.ask(type="subscribe", channel=CCTV)
+        await web.take()
+        first.publish(await journal.append(CCTV, [b"{}"] * 3))
+        assert await web.take_events(3) == [1, 2, 3]
+        draining = asyncio.create_task(first.drain(5))
+        await web.closed()
+        await draining
+    await journal.append(CCTV, [b"{}"] * 2)
+    second = await make_gateway()
+    async with client(second) as web:
+        assert (await web.ask(type="subscribe", channel=CCTV, epoch="k3f9", offset=3))["recovered"] is True
+        assert await web.take_events(2) == [4, 5]
+        assert (await web.take())["type"] == "live"
+
+
+async def test_drain_ends_at_its_deadline(make_gateway: MakeGateway, journal: StoredJournal) -> None:
     """Clients that do not take their leave are dropped, half-open ones at the door too."""
     gateway = await make_gateway()
-    gateway.publish(journal.append(CCTV, [b'{"x":"%b"}' % (b"x" * 50_000)] * 400))
+    gateway.publish(await journal.append(CCTV, [b'{"x":"%b"}' % (b"x" * 50_000)] * 400))
     stuck = await RawClient.open(gateway, receive_buffer=4096)
     await stuck.say(type="subscribe", channel=CCTV, offset=0)
     door = await RawClient.connect(gateway)
@@ -234,15 +250,15 @@ async def test_drain_ends_at_its_deadline(make_gateway: MakeGateway, journal: Me
     door.close()
 
 
-async def test_nothing_begins_while_draining(gateway: Gateway, journal: MemoryJournal) -> None:
+async def test_nothing_begins_while_draining(gateway: Gateway, journal: StoredJournal) -> None:
     """A request that arrives after the drain frame is not answered any more, and no data follows the close."""
-    gateway.publish(journal.append(CCTV, [b"{}"] * 10))
+    gateway.publish(await journal.append(CCTV, [b"{}"] * 10))
     raw = await RawClient.open(gateway)
     await until(lambda: gateway.stats.connections == 1)
     draining = asyncio.create_task(gateway.drain(0.5))
     assert (await raw.take())["type"] == "drain"
     await raw.say(type="subscribe", channel=CCTV, offset=0)
-    gateway.publish(journal.append(CCTV, [b"{}"]))
+    gateway.publish(await journal.append(CCTV, [b"{}"]))
     assert await raw.close_code() == 1012
     await draining
     raw.close()
