@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Self
@@ -10,29 +11,33 @@ from typing import Self
 WEB = Path(__file__).resolve().parents[2] / "web"
 
 
+class _Handler(SimpleHTTPRequestHandler):
+    def __init__(self, site: Site, *rest: object) -> None:
+        self._site = site
+        super().__init__(*rest, directory=str(WEB))  # type: ignore[arg-type]
+
+    def do_GET(self) -> None:
+        """The index page as it is meant for this site; other files as they are."""
+        if self.path != "/":
+            super().do_GET()
+            return
+        page = self._site.index.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
 class Site:
-    """A static server on a port of its own. Whatever the page asks for besides is in `requested`."""
+    """A static server on a port of its own, at `url`. A test may put another page in the place of `index`."""
 
     def __init__(self, gateway_port: int) -> None:
-        requested = self.requested = []
-
-        class Handler(SimpleHTTPRequestHandler):
-            def do_GET(self) -> None:
-                requested.append(self.path)
-                if self.path != "/":
-                    super().do_GET()
-                    return
-                page = (WEB / "index.html").read_text().replace("__GATEWAY_PORT__", str(gateway_port)).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/html; charset=utf-8")
-                self.send_header("Content-Length", str(len(page)))
-                self.end_headers()
-                self.wfile.write(page)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: Handler(*args, directory=str(WEB)))
+        self.index = (WEB / "index.html").read_text().replace("__GATEWAY_PORT__", str(gateway_port))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/"
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import until
 from tests.web.node import NodeProgram
 from tests.web.scripted import CHANNEL, Peer, ScriptedGateway
 
@@ -349,7 +350,7 @@ async def test_going_online_ends_the_pause(subscriber: Start) -> None:
 
 
 async def test_becoming_visible_ends_the_pause(subscriber: Start) -> None:
-    """A tab that is looked at connects at once; one that is hidden does not."""
+    """A tab that is looked at connects at once."""
 
     async def first(peer: Peer) -> None:
         await peer.accept("k3f9", 0)
@@ -364,11 +365,26 @@ async def test_becoming_visible_ends_the_pause(subscriber: Start) -> None:
         subscriber(gateway.url, feed={"backoffMs": [NEVER_MS] * 2}) as client,
     ):
         await client.until(is_now("offline"))
-        await client.order("hide")
-        await client.until(lambda lines: "hide" in told(lines, "obeyed"))
-        assert len(gateway.opened) == 1
         await client.order("show")
         await client.until(saw(("k3f9", 1)))
+
+
+async def test_becoming_visible_probes_the_link(subscriber: Start) -> None:
+    """Looked at again, the client asks for a sign of life; going out of sight it asks for nothing."""
+    heard: list[str] = []
+
+    async def serve(peer: Peer) -> None:
+        await peer.accept("k3f9", 0)
+        await peer.live(0)
+        while heard[-1:] != ["unsubscribe"]:
+            heard.append(json.loads(await peer.connection.recv())["type"])
+
+    async with ScriptedGateway(serve) as gateway, subscriber(gateway.url) as client:
+        await client.until(is_now("live"))
+        for order in ("hide", "show", "hide", "leave"):
+            await client.order(order)
+        await until(lambda: "unsubscribe" in heard)
+    assert heard == ["ping", "unsubscribe"]
 
 
 async def test_first_connection_may_take_several_attempts(subscriber: Start) -> None:

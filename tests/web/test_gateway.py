@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from typing import Any
 from gateway.server import Gateway
 from journal.sqlite import SqliteJournal
 from journal.types import GAP, INSERT, Change, Transaction
+from tests.waiting import until
 from tests.web.node import NodeProgram
 
 HERE = Path(__file__).parent
@@ -50,12 +50,6 @@ class Served:
             events = await self.journal.append([Transaction(changes, f"at {number}", 0.0)])
             self.gateway.publish(events)
 
-    async def until_subscribed(self) -> None:
-        """Wait for a subscriber."""
-        async with asyncio.timeout(20):
-            while not self.gateway.stats.subscriptions:
-                await asyncio.sleep(0.01)
-
 
 @asynccontextmanager
 async def served(path: Path, port: int = 0) -> AsyncIterator[Served]:
@@ -88,7 +82,7 @@ async def test_original_client_works_unchanged(node: Start, tmp_path: Path) -> N
     async with served(tmp_path / "journal.db") as server:
         await server.write(1, 3)
         async with node(str(HERE / "original_client.mjs"), server.url) as client:
-            await server.until_subscribed()
+            await until(lambda: server.gateway.stats.subscriptions)
             await server.write(4, 5)
             await server.write(0, 0, op=GAP)
             server.gateway.set_source("down", 5000)
