@@ -24,6 +24,12 @@ Rowcast on this machine. Everything is set up below .dev/ and nowhere else.
   ./dev down             stop a running ./dev up
   ./dev reset            remove the data: database, journal, logs
   ./dev lock [--upgrade] make the lock files anew
+
+Several copies side by side, by the environment:
+  ROWCAST_DEV_DIR (.dev)          ROWCAST_DEV_MYSQL_PORT (3307)   ROWCAST_GATEWAY_PORT (8080)
+  ROWCAST_API_PORT (8000)         ROWCAST_DEMO_PORT (8001)
+  ROWCAST_MYSQL_URL               a database of your own instead of the private one; no demo
+  MARIADBD, MYSQLD, CHROMIUM      programs to use instead of those found or fetched
 """
 
 
