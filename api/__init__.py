@@ -1,0 +1,1 @@
+"""The HTTP side: ingest of scraped results, health and metrics, the channels, the live page."""

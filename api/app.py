@@ -1,0 +1,44 @@
+"""The HTTP API as one Falcon application."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import falcon.asgi
+
+from api import errors
+from api.channels import Channels
+from api.health import Healthz, Metrics, MetricsText, Readiness, Readyz
+from api.keys import ApiKeys
+from api.limits import Asgi, BoundedBodies
+from api.openapi import OpenApi
+from api.page import web_files
+from api.results import ScrapedResult, ScrapedResults
+from api.writer import ResultWriter
+from journal.types import JournalReader
+
+
+def create_app(
+    *,
+    results: ResultWriter,
+    journal: JournalReader,
+    readiness: Readiness,
+    metrics: Metrics,
+    page_settings: Mapping[str, object],
+    keys: Sequence[str] = (),
+    max_body: int = 1 << 20,
+) -> Asgi:
+    """The whole application; it starts nothing and owns none of its parts."""
+    app = falcon.asgi.App()
+    errors.install(app)
+    api_keys = ApiKeys(keys)
+    app.add_route("/api/scraped-result", ScrapedResult(results, api_keys))
+    app.add_route("/api/scraped-results", ScrapedResults(results, api_keys))
+    app.add_route("/api/channels", Channels(journal))
+    app.add_route("/healthz", Healthz())
+    app.add_route("/readyz", Readyz(readiness))
+    app.add_route("/metrics", MetricsText(metrics))
+    app.add_route("/openapi.json", OpenApi(keys_needed=bool(keys)))
+    for path, file in web_files(page_settings):
+        app.add_route(path, file)
+    return BoundedBodies(app, max_body=max_body)

@@ -1,0 +1,104 @@
+"""uvicorn's HTTP protocol with the deadline and the bound that it lacks.
+
+uvicorn waits for ever for the rest of a request, head or body, and keeps a head of any length in memory. How long a
+body may be is bounded in ``api.limits``; everything around it here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.errors import Failure, encode
+
+REQUEST_SECONDS = 15.0  # from the connection, or the first byte of a later request, to the end of its body
+MAX_HEAD = 32 * 1024  # bytes that may come without completing a head or belonging to a body
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. A timer runs whenever bytes of a request are still to come; what is not whole ends with it."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _in_head = False  # a head has begun and is not complete
+    _stray = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, then see whether it got anywhere."""
+        self._stray += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._stray > MAX_HEAD:
+            self._refuse(431, "The head of the request is too large")
+        elif self._timer is None and (self._in_head or not self._under_way() or self.cycle.more_body):
+            self._arm()
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._in_head = False
+        self._stray = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body, wanted or not, is no stray."""
+        self._stray = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The last byte of a request: from here the application has the clock."""
+        self._disarm()
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP, in JSON like everything else."""
+        self._refuse(400, msg)
+
+    def _under_way(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _arm(self) -> None:
+        self._timer = self.loop.call_later(REQUEST_SECONDS, self._too_late)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_late(self) -> None:
+        if self._in_head or self._under_way():
+            self._refuse(408, f"The request did not arrive in {REQUEST_SECONDS:g} seconds")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, error: str) -> None:
+        """Answer and close. Where an earlier request still waits for its answer, this would pass for it: only close."""
+        self._disarm()
+        if not self._owes_answer():
+            body = encode(Failure(error=error))
+            head = (
+                f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def _owes_answer(self) -> bool:
+        whole = self._under_way() and (self.cycle.response_started or not self.cycle.more_body)
+        return whole or bool(self.pipeline)

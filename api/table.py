@@ -1,0 +1,290 @@
+"""The table ``scraped_result``, seen from one blocking thread: rows in, their ids or refusals out.
+
+What is certain about a save is kept apart from what is not. Until COMMIT is sent nothing can have been saved, so a
+connection lost before that is replaced once and the rows are sent again. Once it is sent, only its answer tells.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import pymysql
+from pymysql.connections import Connection
+from pymysql.cursors import Cursor
+
+from api.errors import (
+    BatchRefused,
+    DatabaseAway,
+    DatabaseBusy,
+    ItemFailure,
+    OutcomeUnknown,
+    RowRefused,
+    SaveFailed,
+)
+from api.rows import Row
+
+T = TypeVar("T")
+
+_INSERT = "INSERT INTO scraped_result (account, data, url, timestamp) VALUES "
+_VALUES = "(%s, %s, %s, %s)"
+_PROBE = "EXPLAIN " + _INSERT + "('', 'null', '', '2000-01-01 00:00:00.000')"
+_VARIABLES = "SELECT @@auto_increment_increment, @@max_allowed_packet"
+_LIMITS = """
+    SELECT column_name, character_maximum_length FROM information_schema.columns
+    WHERE table_schema = DATABASE() AND table_name = 'scraped_result' AND data_type IN ('char', 'varchar')
+"""
+# The values are at fault, not the server: NULL, a duplicate, a wrong reference, out of range or too long for the
+# column, a trigger's SIGNAL, and JSON or a CHECK, first as MySQL and last as MariaDB reports it.
+_REFUSED = frozenset({1048, 1062, 1118, 1216, 1264, 1265, 1292, 1366, 1406, 1452, 1644, 3140, 3141, 3157, 3819, 4025})
+_BUSY = frozenset({1020, 1205, 1213, 1317, 1969, 3024})  # conflict, lock wait, deadlock, interrupted, too slow
+_LOST = frozenset({1053, 1152, 1158, 1159, 1160, 1161, 1927, 3169, 4031})  # besides the client's own 2000 to 2999
+_COLUMN = re.compile(r"(?:column|CONSTRAINT)\b.*\b(account|data|url|timestamp)\b", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the database is, and who we are there. Its text does not show the password.
+
+    With ``ssl_ca`` the server must offer TLS with a certificate of that authority, and of its host name with
+    ``ssl_verify_identity``. Without, TLS is used when offered and proves nothing about the server.
+    """
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    database: str
+    ssl_ca: str | None = None
+    ssl_verify_identity: bool = False
+
+
+class ResultTable:
+    """Inserts rows over one connection, made when it is needed. Not for use from two threads at a time.
+
+    ``connect_timeout`` and ``io_timeout`` in seconds bound every wait for the server.
+    """
+
+    def __init__(self, address: Address, *, connect_timeout: float = 3.0, io_timeout: float = 5.0) -> None:
+        self._address = address
+        self._connect_timeout = connect_timeout
+        self._io_timeout = io_timeout
+        self._connection: Connection | None = None
+        self._id_step = 1
+        self._max_statement = 1 << 20
+        self.limits: dict[str, int] = {}  # lengths of the columns in characters, known after the first connect
+
+    def check(self) -> None:
+        """Raise ``DatabaseAway`` unless a row could be inserted now; connects when there is no connection."""
+        connection = self._connected()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(_PROBE)
+            connection.rollback()  # or the metadata lock of the probe would hold up an ALTER TABLE for ever
+        except pymysql.Error as error:
+            self._drop()
+            raise _away(error) from error
+
+    def save(self, rows: Sequence[Row]) -> list[int | SaveFailed]:
+        """Insert the rows in one transaction; gives each its id or, alone, its refusal.
+
+        Raises ``DatabaseAway``, ``DatabaseBusy`` or ``OutcomeUnknown`` for all of them.
+        """
+        try:
+            return list(self._transaction(lambda cursor: self._insert(cursor, rows)))
+        except RowRefused as refusal:
+            if len(rows) == 1:
+                return [refusal]
+        return self._transaction(lambda cursor: [self._insert_alone(cursor, row) for row in rows])
+
+    def save_all(self, rows: Sequence[Row]) -> list[int]:
+        """Insert all the rows in one transaction, or none; raises ``BatchRefused``, or as ``save`` does."""
+        try:
+            return self._transaction(lambda cursor: self._insert(cursor, rows))
+        except RowRefused:
+            return self._transaction(lambda cursor: self._insert_checked(cursor, rows))
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        self._drop()
+
+    def _transaction(self, work: Callable[[Cursor], T]) -> T:
+        """Do ``work`` and commit; once more on a new connection if the old one was lost before COMMIT."""
+        try:
+            result = self._attempt(work)
+        except _Lost:
+            try:
+                result = self._attempt(work)
+            except _Lost as lost:
+                raise _away(lost.error) from lost.error
+        self._commit()
+        return result
+
+    def _attempt(self, work: Callable[[Cursor], T]) -> T:
+        connection = self._connected()
+        try:
+            with connection.cursor() as cursor:
+                return work(cursor)
+        except (RowRefused, BatchRefused):
+            self._rollback(connection)
+            raise
+        except pymysql.Error as error:
+            if _is_lost(error):
+                self._drop()
+                if isinstance(error.__context__, TimeoutError):  # it would only wait as long again
+                    raise _away(error) from error
+                raise _Lost(error) from error
+            self._rollback(connection)
+            raise _failure(error) from error
+
+    def _commit(self) -> None:
+        try:
+            self._connected().commit()
+        except pymysql.Error as error:
+            # Even an error from the server may follow a commit that stands (semi-sync, KILL), so all are one.
+            self._drop()
+            raise OutcomeUnknown(
+                "the connection broke after COMMIT was sent: the row may be saved",
+                hint="look for the row before sending it again",
+            ) from error
+
+    def _rollback(self, connection: Connection) -> None:
+        try:
+            connection.rollback()
+        except pymysql.Error:
+            self._drop()  # which rolls back just as well
+
+    def _insert(self, cursor: Cursor, rows: Sequence[Row]) -> list[int]:
+        ids: list[int] = []
+        for statement, count in self._statements(cursor, rows):
+            try:
+                cursor.execute(statement)
+            except pymysql.Error as error:
+                if _number(error) in _REFUSED:
+                    raise _refusal(error) from error
+                raise
+            # The number of rows is known to the server beforehand, so their ids are consecutive in every
+            # innodb_autoinc_lock_mode ("simple inserts" in the manual), in steps of auto_increment_increment.
+            first: int = cursor.lastrowid
+            ids.extend(range(first, first + count * self._id_step, self._id_step))
+        return ids
+
+    def _insert_alone(self, cursor: Cursor, row: Row) -> int | SaveFailed:
+        try:
+            return self._insert(cursor, [row])[0]
+        except RowRefused as refusal:
+            return refusal
+
+    def _insert_checked(self, cursor: Cursor, rows: Sequence[Row]) -> list[int]:
+        ids: list[int] = []
+        errors: list[ItemFailure] = []
+        for index, row in enumerate(rows):
+            outcome = self._insert_alone(cursor, row)
+            if isinstance(outcome, int):
+                ids.append(outcome)
+            else:
+                errors.append(ItemFailure(index=index, error=outcome.reason, path=outcome.failure.path))
+        if errors:
+            raise BatchRefused(errors)
+        return ids
+
+    def _statements(self, cursor: Cursor, rows: Sequence[Row]) -> Iterator[tuple[str, int]]:
+        """The rows in as few statements as ``max_allowed_packet`` allows, each with its number of rows."""
+        parts: list[str] = []
+        size = 0
+        for row in rows:
+            part = cursor.mogrify(_VALUES, row)
+            length = len(part.encode())
+            if length > self._max_statement:
+                raise RowRefused(f"the row is larger than the database's max_allowed_packet ({self._max_statement})")
+            if size + length > self._max_statement:
+                yield _statement(parts), len(parts)
+                parts, size = [], 0
+            parts.append(part)
+            size += length + 1
+        yield _statement(parts), len(parts)
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            try:
+                self._connection = self._connect()
+            except pymysql.Error as error:
+                raise _away(error) from error
+        return self._connection
+
+    def _connect(self) -> Connection:
+        lock_wait = max(1, int(self._io_timeout) - 1)  # less than our own: its error is certain, our timeout is not
+        at = self._address
+        connection = pymysql.connect(
+            host=at.host,
+            port=at.port,
+            user=at.user,
+            password=at.password.encode(),  # PyMySQL would take it for latin1
+            database=at.database,
+            ssl_ca=at.ssl_ca,
+            ssl_verify_cert=True if at.ssl_ca else None,
+            ssl_verify_identity=at.ssl_verify_identity or None,
+            charset="utf8mb4",
+            sql_mode="STRICT_ALL_TABLES",
+            init_command=f"SET SESSION innodb_lock_wait_timeout = {lock_wait}, lock_wait_timeout = {lock_wait}",
+            connect_timeout=self._connect_timeout,
+            read_timeout=self._io_timeout,
+            write_timeout=self._io_timeout,
+            program_name="rowcast",
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(_VARIABLES)
+            for self._id_step, max_packet in cursor.fetchall():
+                self._max_statement = max_packet - len(_INSERT) - 64
+            cursor.execute(_LIMITS)
+            self.limits = {name.lower(): length for name, length in cursor.fetchall()}
+        connection.rollback()
+        return connection
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.open:
+            connection.close()
+
+
+class _Lost(Exception):
+    """The connection broke before COMMIT was sent."""
+
+    def __init__(self, error: pymysql.Error) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _statement(parts: list[str]) -> str:
+    return _INSERT + ",".join(parts)
+
+
+def _number(error: pymysql.Error) -> int:
+    """The error's number, 0 where PyMySQL gives none."""
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
+
+
+def _is_lost(error: pymysql.Error) -> bool:
+    number = _number(error)
+    return number == 0 or 2000 <= number < 3000 or number in _LOST
+
+
+def _away(error: pymysql.Error) -> DatabaseAway:
+    """Clients get the number alone: the text names hosts and accounts, and is for the log (as ``__cause__``)."""
+    return DatabaseAway(f"the database is away (error {_number(error)})")
+
+
+def _failure(error: pymysql.Error) -> SaveFailed:
+    number = _number(error)
+    if number in _BUSY:
+        return DatabaseBusy(f"the database is busy (error {number})")
+    return DatabaseAway(f"the database cannot insert (error {number})", hint="the server's log says more")
+
+
+def _refusal(error: pymysql.Error) -> RowRefused:
+    """The server's own words, without the number of the row in a statement that the client never saw."""
+    text = re.sub(r" at row \d+$", "", str(error.args[1]))
+    column = _COLUMN.search(text)
+    return RowRefused(f"{text} (error {_number(error)})", path=f"$.{column[1]}" if column else None)

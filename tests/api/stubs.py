@@ -1,0 +1,77 @@
+"""Parts of other rooms, as little of them as the API's own tests need."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+from api.errors import SaveFailed
+from api.rows import Row
+from journal.types import ChannelState
+
+
+class Journal:
+    """Two channels that never change."""
+
+    epoch = "k3f9"
+
+    def channels(self) -> dict[str, ChannelState]:
+        """Their bounds."""
+        return {"scraped_updates": ChannelState(1, 0, 0, 0.0), "cctv_updates": ChannelState(5, 42, 4096, 12.34)}
+
+
+class Results:
+    """A writer that numbers rows at once, or when ``gate`` opens, or fails with ``error``."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.limits = {"account": 255, "url": 2048}
+        self.rows: list[Row] = []
+        self.error = error
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def save(self, row: Row) -> int:
+        """The row's number."""
+        return (await self.save_all([row]))[0]
+
+    async def save_all(self, rows: Sequence[Row]) -> list[int]:
+        """The rows' numbers."""
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        self.rows += rows
+        return list(range(len(self.rows) - len(rows) + 1, len(self.rows) + 1))
+
+
+class GatedTable:
+    """A table whose saves wait in their thread until ``gate`` opens; remembers its groups."""
+
+    def __init__(self) -> None:
+        self.limits: dict[str, int] = {}
+        self.groups: list[list[str]] = []
+        self.gate = threading.Event()
+        self.away: SaveFailed | None = None
+        self.bug: Exception | None = None
+
+    def check(self) -> None:
+        """Fine, unless ``away``."""
+        if self.away is not None:
+            raise self.away
+
+    def save(self, rows: Sequence[Row]) -> list[int | SaveFailed]:
+        """Number the rows by their account."""
+        return list(self.save_all(rows))
+
+    def save_all(self, rows: Sequence[Row]) -> list[int]:
+        """Number the rows by their account."""
+        self.groups.append([row.account for row in rows])
+        assert self.gate.wait(10)
+        self.check()
+        if self.bug is not None:
+            raise self.bug
+        return [int(row.account) for row in rows]
+
+    def close(self) -> None:
+        """Let go of whoever waits."""
+        self.gate.set()
