@@ -6,28 +6,27 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
 
 import uvloop
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from api.app import create_app
 from api.limits import Asgi
 from api.server import ApiServer
-from api.table import Address, ResultTable
+from api.table import ResultTable
 from api.writer import ResultWriter
 from journal.errors import JournalError
 from journal.reader import ReadOnlyJournal
-from rowcast.errors import CONFIGURATION, TEMPORARY, Failure
+from rowcast import metrics
+from rowcast.errors import INTERNAL, TEMPORARY, Failure
+from rowcast.serve import port_taken, writer_address
 from rowcast.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 _JOURNAL_WAIT = 30.0  # seconds: its owner may start after us
 _LOOK = 1.0  # seconds between two looks at the journal
+_DRAIN = 10.0  # seconds that requests get to end
 
 
 def run(settings: Settings) -> None:
@@ -38,105 +37,76 @@ def run(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, _leave, stop)
-    journal = await _open(settings, stop)
-    writer = ResultWriter(ResultTable(_address(settings)))
-    await writer.start()
+        asyncio.get_running_loop().add_signal_handler(number, _signalled, stop)
+    journal = await _journal(settings, stop)
+    writer = ResultWriter(ResultTable(writer_address(settings)))
     server = ApiServer(_app(settings, journal, writer), settings.api.host, settings.api.port)
     try:
-        await _listen(server)
-        logger.info("HTTP API on http://%s:%d", settings.api.host, server.port)
+        await server.start()
+    except OSError as error:
+        raise port_taken("api", settings.api.host, settings.api.port, error) from error
+    await writer.start()
+    logger.info("HTTP API and live page on http://%s:%d/", settings.api.host, server.port)
+    try:
         await _watch(journal, stop)
     finally:
-        await server.stop()
+        await server.stop(_DRAIN)
         await writer.close()
         await journal.close()
 
 
-def _leave(stop: asyncio.Event) -> None:
+def _signalled(stop: asyncio.Event) -> None:
     if stop.is_set():
-        os._exit(1)  # asked twice: now
+        os._exit(INTERNAL)  # asked twice: now
     stop.set()
 
 
-async def _open(settings: Settings, stop: asyncio.Event) -> ReadOnlyJournal:
+async def _journal(settings: Settings, stop: asyncio.Event) -> ReadOnlyJournal:
     """The journal, once its owner has made it."""
-    path = settings.journal.path
-    deadline = asyncio.get_running_loop().time() + _JOURNAL_WAIT
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _JOURNAL_WAIT
     while True:
         try:
-            return await ReadOnlyJournal.open(path)
+            return await ReadOnlyJournal.open(settings.journal.path)
         except JournalError as error:
-            if stop.is_set() or asyncio.get_running_loop().time() > deadline:
+            if stop.is_set() or loop.time() > deadline:
                 hint = "is `rowcast serve --no-api` running, with the same journal.path?"
                 raise Failure(f"journal.path: {error}", hint, TEMPORARY) from error
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _LOOK)
-
-
-async def _listen(server: ApiServer) -> None:
-    try:
-        await server.start()
-    except OSError as error:
-        raise Failure(error.strerror or str(error), "set api.port to a free one", CONFIGURATION) from error
+        await _sleep(stop)
 
 
 async def _watch(journal: ReadOnlyJournal, stop: asyncio.Event) -> None:
-    """Until told to stop. A journal that was replaced has another epoch: start again with it."""
+    """Until told to stop. A journal that was replaced ends us: whoever starts us again finds the new one."""
     while not stop.is_set():
-        try:
-            journal.channels()
-        except JournalError as error:
-            raise Failure(f"journal.path: {error}", error.hint, TEMPORARY) from error
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _LOOK)
+        if reason := _broken(journal):
+            raise Failure(f"journal.path: {reason}", "start again with the journal that is there now", TEMPORARY)
+        await _sleep(stop)
 
 
-def _address(settings: Settings) -> Address:
-    url = settings.writer
-    return Address(
-        host=url.host,
-        port=url.port,
-        user=url.user,
-        password=url.password,
-        database=url.database,
-        ssl_ca=url.ssl_ca,
-        ssl_verify_identity=url.ssl_verify_identity,
-    )
+async def _sleep(stop: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), _LOOK)
+
+
+def _broken(journal: ReadOnlyJournal) -> str | None:
+    try:
+        journal.channels()
+    except JournalError as error:
+        return str(error)
+    return None
 
 
 def _app(settings: Settings, journal: ReadOnlyJournal, writer: ResultWriter) -> Asgi:
-    registry = CollectorRegistry()
-    registry.register(_Figures(journal, writer))
+    def readiness() -> tuple[bool, dict[str, str | None]]:
+        checks = {"database": writer.error, "journal": _broken(journal)}
+        return not any(checks.values()), checks
+
     return create_app(
         results=writer,
         journal=journal,
-        readiness=lambda: (writer.error is None, {"database": writer.error}),
-        metrics=lambda: generate_latest(registry),
+        readiness=readiness,
+        metrics=metrics.exposition(metrics.journal_figures(journal), metrics.writer_figures(writer)),
         page_settings={"gateway_port": settings.gateway.port},
         keys=settings.api.keys,
         max_body=settings.api.max_body,
     )
-
-
-class _Figures(Collector):
-    """What this process knows, at the moment it is asked."""
-
-    def __init__(self, journal: ReadOnlyJournal, writer: ResultWriter) -> None:
-        self._journal = journal
-        self._writer = writer
-
-    def collect(self) -> Iterator[Metric]:
-        stats = self._writer.stats
-        for name, text, value in (
-            ("rowcast_posts_saved", "Rows saved", stats.rows),
-            ("rowcast_post_groups", "Commits that saved them", stats.groups),
-            ("rowcast_posts_failed", "Rows that were not saved", stats.failed),
-            ("rowcast_posts_unknown", "Rows of which nobody knows", stats.unknown),
-        ):
-            yield CounterMetricFamily(name, text, value=value)
-        yield GaugeMetricFamily("rowcast_posts_queued", "Rows that wait", value=self._writer.queued)
-        heads = GaugeMetricFamily("rowcast_channel_head", "Newest offset of a channel", labels=["channel"])
-        for channel, state in self._journal.channels().items():
-            heads.add_metric([channel], state.head)
-        yield heads

@@ -17,11 +17,13 @@ from rowcast.database import connect, failure
 from rowcast.errors import CONFIGURATION, Failure
 from rowcast.health import ask
 from rowcast.settings import Settings
+from rowcast.statements import identifier
 
 _ROOM = 1 << 30  # bytes that should be free where the journal lies
+_DENIED = frozenset({1044, 1142, 1143})
 # asks for the right, the table and its columns, and adds nothing
 _TRIAL_INSERT = (
-    "INSERT INTO scraped_result (account, data, url, `timestamp`) SELECT '', '{}', '', NOW(3) FROM DUAL WHERE FALSE"
+    "INSERT INTO {table} (account, data, url, `timestamp`) SELECT '', '{{}}', '', NOW(3) FROM DUAL WHERE FALSE"
 )
 
 
@@ -59,24 +61,29 @@ def refuse_unfit(settings: Settings) -> list[Finding]:
 def _writer(settings: Settings) -> Finding:
     """Whether posts can be saved; nothing is written."""
     subject = "api.mysql_url"
+    writer = settings.writer
+    table = f"{identifier(writer.database)}.scraped_result"
     try:
-        with connect(settings.writer, subject) as connection, connection.cursor() as cursor:
-            cursor.execute(_TRIAL_INSERT)
+        with connect(writer, subject, database=False) as connection, connection.cursor() as cursor:
+            cursor.execute(_TRIAL_INSERT.format(table=table))
     except pymysql.Error as error:
-        told = failure(error, settings.writer.user)
-        return Finding("fail", subject, told.text, told.hint)
+        told = failure(error, writer.user)
+        grant = f"GRANT INSERT ON {table} TO '{writer.user}'@'%';"
+        return Finding("fail", subject, told.text, grant if error.args[0] in _DENIED else told.hint)
     except Failure as told:
         return Finding("fail", subject, told.text, told.hint)
-    if settings.writer == settings.reader:
+    if writer == settings.reader:
         text = "is the account that may read everything; another, that may only INSERT, would be safer"
         return Finding("warn", subject, text, "set it to an account of its own, then `rowcast migrate` makes it")
-    return Finding("ok", subject, f"{settings.writer.user} may save posts")
+    return Finding("ok", subject, f"{writer.user} may save posts")
 
 
 def _journal(path: Path) -> Finding:
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if path.exists() and not os.access(path, os.W_OK):
         return Finding("fail", "journal.path", f"{path} cannot be written", f"chown it, as in: chown $USER {path}")
+    if not folder.is_dir():
+        return Finding("fail", "journal.path", f"{folder} is no folder", "set journal.path elsewhere")
     if not os.access(folder, os.W_OK | os.X_OK):
         return Finding("fail", "journal.path", f"{folder} cannot be written", "set journal.path elsewhere")
     free = shutil.disk_usage(folder).free

@@ -126,7 +126,10 @@ def tail(config: Path | None, flags: tuple[str, ...], channel: str, last: int, u
         gateway = read(config, flags).settings.gateway
         url = f"ws://{local(gateway.host)}:{gateway.port}/"
     follower = Tail(url, channel, last, click.echo, lambda text: click.echo(f"rowcast: {text}", err=True))
-    asyncio.run(follower.run())
+    try:
+        asyncio.run(follower.run())
+    except BrokenPipeError:  # `rowcast tail … | head`: what is left in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @cli.command()
@@ -191,9 +194,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
-    except BrokenPipeError:  # `rowcast tail … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except Exception as error:  # noqa: BLE001 - the last resort: the traceback goes into a file
         click.echo(f"rowcast: internal error: {type(error).__name__}; details in {_report()}", err=True)
         code = INTERNAL

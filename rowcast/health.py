@@ -16,8 +16,8 @@ def ask(url: str, seconds: float) -> str | None:
 
     An HTTP URL must answer 200; a WebSocket URL must accept a connection and answer a ping.
     """
-    scheme = urlsplit(url).scheme
     try:
+        scheme = urlsplit(url).scheme
         if scheme in {"ws", "wss"}:
             return _ask_websocket(url, seconds)
         if scheme in {"http", "https"}:

@@ -53,6 +53,7 @@ def set_up(settings: Settings, stream: TextIO | None = None) -> None:
     handler.setFormatter(_text() if plain else _json())
     logging.basicConfig(level=settings.log.level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it has to say of starting, we say
 
 
 def _text() -> logging.Formatter:

@@ -39,6 +39,8 @@ class Tail:
                 async with connect(self._url, max_size=None, proxy=None) as connection:
                     wait = _DOUBT[0]
                     await self._follow(connection)
+            except BrokenPipeError:
+                raise  # of ``show``: whoever read our output has left
             except (OSError, ValueError, WebSocketException) as error:
                 self._judge(error)
             self._note(f"connection lost; coming back in about {wait:.0f} s")

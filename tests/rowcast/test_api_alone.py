@@ -1,0 +1,93 @@
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devenv.children import end, spawn, strike
+from rowcast.errors import CONFIGURATION, TEMPORARY
+from tests.faults.product import Product
+from tests.waiting import until
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def product(mariadb, tmp_path) -> Iterator[Product]:
+    """A product that is migrated and not started."""
+    product = Product(mariadb, tmp_path)
+    product.migrate()
+    yield product
+    if product.running:
+        product.kill()
+
+
+@pytest.fixture
+def start(product) -> Iterator[Start]:
+    """Starts a command of the product's; all of them end with the test."""
+    made: list[subprocess.Popen[bytes]] = []
+
+    def _start(*arguments: str) -> subprocess.Popen[bytes]:
+        with product.log.open("ab") as log:
+            command = [sys.executable, "-m", "rowcast", *arguments]
+            made.append(spawn(command, environment=product.environment, output=log))
+        return made[-1]
+
+    yield _start
+    for process in made:
+        if process.poll() is None:
+            strike(process)
+            process.wait()
+
+
+def post(product: Product) -> Any:
+    """The answer to a scraped result."""
+    body = json.dumps({"account": "a", "data": {"x": 1}, "url": "http://u"}).encode()
+    request = urllib.request.Request(f"{product.api}/api/scraped-result", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def get(product: Product, path: str) -> str:
+    """The text at a path."""
+    with urllib.request.urlopen(product.api + path, timeout=10) as answer:
+        return answer.read().decode()
+
+
+async def test_it_serves_beside_the_owner_of_the_journal(product, start):
+    """Started first, it waits for the journal; then posts are saved and the other process's heads are seen."""
+    alone = start("api")
+    start("serve", "--no-api")
+    product.process = alone  # whose end `ready` would tell
+    await product.ready()
+    assert post(product)["id"] == 1
+    await until(lambda: 'rowcast_channel_head{channel="scraped_updates"} 1.0' in get(product, "/metrics"))
+    assert '"scraped_updates"' in get(product, "/api/channels")
+    assert "rowcast_posts_saved_total 1.0" in get(product, "/metrics")
+    assert end(alone, 20) == 0
+
+
+async def test_a_replaced_journal_ends_it(product, start):
+    """A journal that was deleted and made anew has another epoch: the process ends with "try again"."""
+    owner, alone = start("serve", "--no-api"), start("api")
+    product.process = alone
+    await product.ready()
+    end(owner, 20)
+    for suffix in ("", "-wal", "-shm"):
+        Path(product.environment["ROWCAST_JOURNAL_PATH"] + suffix).unlink(missing_ok=True)
+    assert alone.wait(20) == TEMPORARY
+    assert "rowcast: journal.path: " in product.last_words()
+
+
+async def test_a_taken_port_is_told(product, start):
+    """The second one on a port ends with configuration's exit code and names the setting."""
+    start("serve", "--no-api")
+    product.process = start("api")
+    await product.ready()
+    done = product.run("api")
+    assert done.returncode == CONFIGURATION
+    assert "api.port: cannot listen on 127.0.0.1:" in done.stderr
