@@ -72,6 +72,7 @@ def test_leaving_is_for_good(hub: Hub) -> None:
     hub.publish(events("a", 1, 2))
     assert sink.frames == []
     assert subscription.mode is Mode.CLOSED
+    assert hub._topics["a"].groups == {}
 
 
 def test_events_published_before_are_dropped(hub: Hub) -> None:

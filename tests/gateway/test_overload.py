@@ -113,6 +113,23 @@ async def test_asking_without_reading_ends_the_connection(make_gateway: MakeGate
     await still_served(gateway)
 
 
+async def test_asking_and_reading_goes_on_for_ever(make_gateway: MakeGateway, journal: StoredJournal) -> None:
+    """Answers behind a full buffer count only until it has drained: a slow client may ask again and again."""
+    gateway = await make_gateway(max_buffer=ROOM)
+    gateway.publish(await journal.append(CCTV, [LARGE] * 50))
+    slow = await RawClient.open(gateway, receive_buffer=4096)
+    for n in range(3):
+        await slow.say(type="subscribe", channel=CCTV, offset=0)
+        await until(lambda: buffered(gateway) > ROOM and not gateway._shared.replay._workers)
+        await slow.send(masked(b'{"type":"ping","id":"%b"}' % (b"x" * 1000)) * 40)
+        await slow.say(type="ping", id=n)
+        while await slow.take() != {"type": "pong", "id": n}:
+            pass
+        while (await slow.take()).get("type") != "live":
+            pass
+    assert gateway.stats.overruns == 0
+
+
 async def test_subscribe_churn(gateway: Gateway, journal: StoredJournal) -> None:
     """Thousands of subscribes in one go leave one subscription and one replay, whose answers come in order."""
     gateway.publish(await journal.append(CCTV, [b"{}"] * 100))
@@ -156,6 +173,17 @@ async def test_broken_frames_end_with_the_right_code(gateway: Gateway, data: byt
     raw.close()
     await until(lambda: gateway.stats.connections == 0)
     assert gateway.stats.subscriptions == 0
+
+
+async def test_nothing_is_answered_after_a_fatal_frame(gateway: Gateway) -> None:
+    """A request that came in one piece with broken text is not carried out: the close frame is all that comes."""
+    raw = await RawClient.open(gateway)
+    await raw.send(masked(b"\xff") + masked(b'{"type":"ping"}') + masked(b"x", Opcode.PING))
+    frames = []
+    while (frame := await raw.frame()) is not None:
+        frames.append(frame.opcode)
+    assert Opcode.TEXT not in frames
+    assert frames[-1] is Opcode.CLOSE
 
 
 async def test_a_flood_of_fragments_ends_within_its_bound(gateway: Gateway) -> None:

@@ -216,6 +216,7 @@ async def test_kept_pages_are_bounded() -> None:
         after = page.last
         assert sum(kept.size for kept in pages._kept.values()) == 2_000_000 - pages._room <= 2_000_000
     assert len(pages._kept) > 3
+    assert max(kept.size for kept in pages._kept.values()) < 600_000
 
 
 async def test_nothing_beyond_what_was_published() -> None:
@@ -227,6 +228,16 @@ async def test_nothing_beyond_what_was_published() -> None:
     assert sink.offsets == list(range(1, 11))
     bench.hub.publish(events)
     assert sink.offsets == list(range(1, 16))
+
+
+async def test_a_page_that_begins_at_the_floor_overtakes_nothing_either() -> None:
+    """When retention moves the beginning of a page, its end still is what was published."""
+    journal = MemoryJournal([CHANNEL])
+    journal.append(CHANNEL, [b"{}"] * 20)
+    journal.trim(CHANNEL, 6)
+    page = await Pages(journal, Stats()).read(CHANNEL, 0, 10)
+    assert page is not None
+    assert (page.first, page.last) == (6, 10)
 
 
 async def test_stop_serves_nobody_any_more() -> None:
