@@ -59,7 +59,7 @@ class Connection:
         async with asyncio.timeout(seconds):
             try:
                 return await self.reader.read()
-            except ConnectionResetError:
+            except ConnectionError:
                 return b""
 
 

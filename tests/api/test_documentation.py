@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from falcon import testing
+
+from api.errors import Failure
+from tests.api.client import ask
+from tests.api.conftest import make_app
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "http.md"
+BLOCK = re.compile(r"^```http (request|answer)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CHECKS = {"source": "down", "journal": None, "writer": None}
+
+
+class Message(NamedTuple):
+    """A request or an answer as the document writes it."""
+
+    first: str
+    headers: dict[str, str]
+    body: str
+
+    @classmethod
+    def parse(cls, text):
+        """From the text between the fences."""
+        head, _, body = text.partition("\n\n")
+        first, *lines = head.splitlines()
+        return cls(first, dict(line.split(": ", 1) for line in lines), body)
+
+
+def examples():
+    """The requests of the document, each with the answer that follows it, if one does."""
+    pairs = []
+    for kind, text in BLOCK.findall(DOCUMENT.read_text()):
+        if kind == "request":
+            pairs.append([Message.parse(text), None])
+        else:
+            pairs[-1][1] = Message.parse(text)
+    return pairs
+
+
+async def test_every_example_is_answered_as_written(make_writer, serve):
+    """The requests of docs/http.md, one after the other, get the answers that stand below them."""
+    server = await serve(results=await make_writer(), readiness=lambda: (False, CHECKS))
+    asked = examples()
+    assert len(asked) >= 8
+    for question, expected in asked:
+        method, path = question.first.split()
+        headers = {name.replace("-", "_").lower(): value for name, value in question.headers.items()}
+        answer = await ask(server.port, method, path, question.body.strip("\n").encode(), **headers)
+        if expected is None:
+            assert answer.status == 201, answer
+            continue
+        assert answer.status == int(expected.first.split()[0]), answer
+        assert {name: answer.headers[name.lower()] for name in expected.headers} == expected.headers
+        assert answer.json == json.loads(expected.body)
+
+
+def test_every_path_stands_in_the_document():
+    """What the OpenAPI document lists is explained to people too."""
+    paths = testing.TestClient(make_app()).simulate_get("/openapi.json").json["paths"]
+    text = DOCUMENT.read_text()
+    assert [path for path in paths if path not in text] == []
+
+
+def test_every_key_of_a_failure_stands_in_the_document():
+    """Clients can look up each key that they may meet."""
+    text = DOCUMENT.read_text()
+    assert [name for name in Failure.__struct_fields__ if f"`{name}`" not in text] == []
