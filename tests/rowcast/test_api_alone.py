@@ -1,3 +1,4 @@
+import asyncio
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from devenv.children import end, spawn, strike
-from rowcast.errors import CONFIGURATION, TEMPORARY
+from rowcast.errors import CONFIGURATION
 from tests.faults.product import Product
 from tests.waiting import until
 
@@ -58,29 +59,43 @@ def get(product: Product, path: str) -> str:
         return answer.read().decode()
 
 
+async def status(product: Product, wanted: int) -> None:
+    """Return when /readyz answers with that status."""
+    async with asyncio.timeout(20):
+        while (await product.readiness())[0] != wanted:
+            await asyncio.sleep(0.02)
+
+
 async def test_it_serves_beside_the_owner_of_the_journal(product, start):
-    """Started first, it waits for the journal; then posts are saved and the other process's heads are seen."""
-    alone = start("api")
-    start("serve", "--no-api")
-    product.process = alone  # whose end `ready` would tell
-    await product.ready()
+    """Posts are saved before that one runs; once it does, its channels are seen."""
+    product.process = alone = start("api")  # whose end `ready` would tell
+    await status(product, 503)
     assert post(product)["id"] == 1
+    assert (await product.readiness())[1]["checks"]["journal"].startswith("There is no journal at ")
+    start("serve", "--no-api")
+    await product.ready()
+    assert post(product)["id"] == 2
     await until(lambda: 'rowcast_channel_head{channel="scraped_updates"} 1.0' in get(product, "/metrics"))
     assert '"scraped_updates"' in get(product, "/api/channels")
-    assert "rowcast_posts_saved_total 1.0" in get(product, "/metrics")
+    assert "rowcast_posts_saved_total 2.0" in get(product, "/metrics")
     assert end(alone, 20) == 0
 
 
-async def test_a_replaced_journal_ends_it(product, start):
-    """A journal that was deleted and made anew has another epoch: the process ends with "try again"."""
-    owner, alone = start("serve", "--no-api"), start("api")
-    product.process = alone
+async def test_it_outlives_the_owner_and_its_journal(product, start):
+    """While that one is away posts go on; a journal made anew is opened in the place of the old one."""
+    owner = start("serve", "--no-api")
+    product.process = start("api")
     await product.ready()
+    epoch = json.loads(get(product, "/api/channels"))["epoch"]
     end(owner, 20)
+    assert post(product)["id"] == 1
     for suffix in ("", "-wal", "-shm"):
         Path(product.environment["ROWCAST_JOURNAL_PATH"] + suffix).unlink(missing_ok=True)
-    assert alone.wait(20) == TEMPORARY
-    assert "rowcast: journal.path: " in product.last_words()
+    await status(product, 503)
+    assert post(product)["id"] == 2
+    start("serve", "--no-api")
+    await product.ready()
+    assert json.loads(get(product, "/api/channels"))["epoch"] != epoch
 
 
 async def test_a_taken_port_is_told(product, start):
