@@ -11,6 +11,7 @@ import pytest
 
 from devenv.children import end, spawn, strike
 from rowcast.errors import CONFIGURATION
+from rowcast.health import ask
 from tests.faults.product import Product
 from tests.waiting import until
 
@@ -66,6 +67,14 @@ async def status(product: Product, wanted: int) -> None:
             await asyncio.sleep(0.02)
 
 
+async def following(product: Product) -> None:
+    """Return when the owner of the journal follows the log."""
+    url = product.gateway.replace("ws", "http", 1) + "readyz"
+    async with asyncio.timeout(20):
+        while await asyncio.to_thread(ask, url, 5.0) is not None:
+            await asyncio.sleep(0.02)
+
+
 async def test_it_serves_beside_the_owner_of_the_journal(product, start):
     """Posts are saved before that one runs; once it does, its channels are seen."""
     product.process = alone = start("api")  # whose end `ready` would tell
@@ -73,6 +82,7 @@ async def test_it_serves_beside_the_owner_of_the_journal(product, start):
     assert post(product)["id"] == 1
     assert (await product.readiness())[1]["checks"]["journal"].startswith("There is no journal at ")
     start("serve", "--no-api")
+    await following(product)
     await product.ready()
     assert post(product)["id"] == 2
     await until(lambda: 'rowcast_channel_head{channel="scraped_updates"} 1.0' in get(product, "/metrics"))
