@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import tempfile
+import tomllib
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -44,8 +45,9 @@ def read(config: Path | None, flags: Sequence[str], *needs: str) -> Loaded:
 def _version() -> str:
     try:
         return version("rowcast")
-    except PackageNotFoundError:
-        return "(not installed)"
+    except PackageNotFoundError:  # run from the sources, as in ./dev and in the container
+        project = Path(__file__).parents[1] / "pyproject.toml"
+        return str(tomllib.loads(project.read_text("utf-8"))["project"]["version"])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
