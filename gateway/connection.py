@@ -155,7 +155,7 @@ class Connection(asyncio.Protocol):
         elif opcode is Opcode.CONT:
             self._continue(frame)
         elif opcode is Opcode.BINARY:
-            self._message = None  # and its continuation frames find nothing to continue
+            # Fragments that follow find no message to continue, and are passed over.
             self._refuse("binary messages are not understood: send text")
 
     def _continue(self, frame: Frame) -> None:
@@ -244,8 +244,6 @@ class Connection(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """Ping a silent client, drop a dead one. Taking data counts as a sign of life, even byte by byte."""
         timing = self._shared.timing
-        if self not in self._shared.connections:
-            return  # gone since the round began
         size = self._transport.get_write_buffer_size()
         if size < self._backlog and not self._closing:
             self._heard = now

@@ -199,6 +199,16 @@ async def test_a_flood_of_fragments_ends_within_its_bound(gateway: Gateway) -> N
     raw.close()
 
 
+async def test_the_close_frame_outlives_unread_input(gateway: Gateway) -> None:
+    """A client still busy sending when it is closed finds the close frame, not a reset connection."""
+    raw = await RawClient.open(gateway)
+    await raw.send(b"\x81\xff" + (1 << 40).to_bytes(8, "big") + b"mask")
+    for _ in range(20):
+        await raw.send(b"x" * 10_000)
+        await asyncio.sleep(0.005)
+    assert await raw.close_code() == 1009
+
+
 async def test_input_after_a_fatal_frame_is_thrown_away(make_gateway: MakeGateway) -> None:
     """A client that goes on sending after it was closed gets its close frame, and is cut off after a while."""
     gateway = await make_gateway(timing=Timing(closing=0.2, sweep=0.05))

@@ -160,6 +160,16 @@ async def test_a_dead_client_is_cut(make_gateway: MakeGateway) -> None:
     dead.close()
 
 
+async def test_a_sweep_passes_over_who_has_gone(gateway: Gateway) -> None:
+    """A connection that ended after its round began is left alone."""
+    async with client(gateway):
+        await until(lambda: gateway.stats.connections == 1)
+        (connection,) = gateway._shared.connections
+    await until(lambda: gateway.stats.connections == 0)
+    connection.sweep(asyncio.get_running_loop().time() + 10_000)
+    assert gateway.stats.silent == 0
+
+
 async def test_taking_data_is_a_sign_of_life(make_gateway: MakeGateway, journal: StoredJournal) -> None:
     """A slow reader whose pongs are stuck behind its data is not taken for dead."""
     gateway = await make_gateway(max_buffer=1 << 20, timing=Timing(ping=0.1, silence=0.5, sweep=0.02))
