@@ -84,7 +84,7 @@ def _read(connection: apsw.Connection, row: ChannelRow, first: int, ask: Ask) ->
     bounds = (row.key(first), row.key(ask.upto))
     ((found,),) = connection.execute(_HEADERS, (*bounds, min(ask.limit, likely)))
     headers = _fitting(_headers.decode(found), ask.max_bytes)
-    if not headers or headers[0][0] != row.key(first):
+    if not headers:
         raise JournalDamaged(f"Event {first} of channel {row.name} is missing.", SET_ASIDE)
     ((messages,),) = connection.execute(_MESSAGES, (row.key(first), headers[-1][0]))
     start = 0
@@ -92,7 +92,7 @@ def _read(connection: apsw.Connection, row: ChannelRow, first: int, ask: Ask) ->
         message = messages[start : start + length]
         start += length
         if key != row.key(offset) or event_checksum(key, op, committed, message) != checksum:
-            raise JournalDamaged(f"Event {offset} of channel {row.name} fails its checksum.", SET_ASIDE)
+            raise JournalDamaged(f"Event {offset} of channel {row.name} is missing or fails its checksum.", SET_ASIDE)
         yield Event(row.name, offset, op, message, committed / 1e6)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import nullcontext
 from pathlib import Path
 
 import apsw
@@ -43,7 +44,7 @@ async def test_a_flipped_bit_in_a_message_is_not_served(open_journal: OpenJourna
     journal = await open_journal(tail_bytes=0)
 
     assert await journal.read(A, 0, limit=301) == events[:301]
-    with pytest.raises(JournalDamaged, match="Event 302 of channel cctv_updates fails its checksum") as raised:
+    with pytest.raises(JournalDamaged, match="Event 302 of channel cctv_updates is missing or fails") as raised:
         await journal.read(A, 300)
     assert await journal.read(A, 302) == events[302:]
     assert not journal.writable
@@ -53,7 +54,7 @@ async def test_a_flipped_bit_in_a_message_is_not_served(open_journal: OpenJourna
 
 
 async def test_a_flipped_bit_at_the_end_is_found_at_the_start(open_journal: OpenJournal, path: Path) -> None:
-    """The newest events are checked when the journal is opened, for they are read into memory then."""
+    """The newest events are read, and so checked, at the start; with the file set aside a new life begins."""
     await filled(open_journal)
     flip(path, path.read_bytes().index(MARK) + 3)
 
@@ -61,6 +62,8 @@ async def test_a_flipped_bit_at_the_end_is_found_at_the_start(open_journal: Open
         await open_journal()
 
     assert "new epoch" in raised.value.hint
+    path.rename(path.with_name("aside.db"))
+    assert (await open_journal()).head(A) == 0
 
 
 async def test_no_flipped_bit_is_ever_served(
@@ -94,6 +97,20 @@ async def served(open_journal: OpenJournal) -> tuple[list[Event], int, str | Non
         await journal.close()
 
 
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_small_file_is_walked_at_the_start(
+    open_journal: OpenJournal, path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """Damage that touches no event is found too, unless the file is larger than what is walked."""
+    await filled(open_journal)
+    flip(path, 39)  # the header's count of free pages
+    if not whole:
+        monkeypatch.setattr(check, "CHECKED_WHOLE", path.stat().st_size - 1)
+
+    with pytest.raises(JournalDamaged, match="reelist") if whole else nullcontext():
+        await open_journal()
+
+
 @pytest.mark.parametrize("keep", [0.999, 0.5, 0.03, 0.0001])
 async def test_a_truncated_file_is_found_at_the_start(open_journal: OpenJournal, path: Path, keep: float) -> None:
     """A file cut short is refused, not served as far as it goes."""
@@ -111,9 +128,12 @@ async def test_a_truncated_file_is_found_at_the_start(open_journal: OpenJournal,
         ("DELETE FROM event WHERE id & 0xffff = 300", "Event 300 of channel cctv_updates"),
         ("DELETE FROM event WHERE id & 0xffff = 603", "should hold events 1 to 603"),
         ("DELETE FROM event WHERE id & 0xffff = 1", "should hold events 1 to 603"),
-        ("UPDATE event SET message = x'7b7d' WHERE id & 0xffff = 5", "Event 5 of channel cctv_updates fails"),
-        ("UPDATE event SET op = 'read' WHERE id & 0xffff = 6", "Event 6 of channel cctv_updates fails"),
-        ("UPDATE event SET committed = 1 WHERE id & 0xffff = 7", "Event 7 of channel cctv_updates fails"),
+        (
+            "UPDATE event SET message = x'7b7d' WHERE id & 0xffff = 5",
+            "Event 5 of channel cctv_updates is missing or fails",
+        ),
+        ("UPDATE event SET op = 'read' WHERE id & 0xffff = 6", "Event 6 of channel cctv_updates is missing or fails"),
+        ("UPDATE event SET committed = 1 WHERE id & 0xffff = 7", "Event 7 of channel cctv_updates is missing or fails"),
         ("UPDATE journal SET checkpoint = 'elsewhere'", "state row fails its checksum"),
         ("UPDATE journal SET channels = replace(channels, 'cctv', 'cctw')", "state row fails its checksum"),
         ("DELETE FROM journal", "state row fails its checksum"),
@@ -128,6 +148,19 @@ async def test_every_row_is_checked(open_journal: OpenJournal, path: Path, state
 
     with pytest.raises(JournalDamaged, match=text):
         await read_all(await open_journal(tail_bytes=0))
+
+
+async def test_events_that_vanish_while_open_are_missed(journal: SqliteJournal, path: Path) -> None:
+    """A page that should hold events and has none is damage, not the end."""
+    await journal.append(rows(20))
+    journal._channels[A].tail.forget(99)
+    connection = apsw.Connection(str(path))
+    connection.execute("DELETE FROM event WHERE id & 0xffff > 10")
+    connection.close()
+
+    assert len(await journal.read(A, 0, limit=10)) == 10
+    with pytest.raises(JournalDamaged, match="Event 11 of channel cctv_updates is missing"):
+        await journal.read(A, 10)
 
 
 async def test_a_file_replaced_while_open_is_not_read(

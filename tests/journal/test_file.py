@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -8,7 +10,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from journal.errors import JournalDamaged, JournalError
+from journal.errors import JournalDamaged, JournalError, JournalFull
+from journal.file import explained_os
 from tests.journal.conftest import OpenJournal
 from tests.journal.rows import A, rows
 
@@ -106,3 +109,20 @@ async def test_a_deleted_journal_begins_a_new_life(open_journal: OpenJournal, pa
     assert journal.epoch != old
     assert journal.head(A) == 0
     assert path.with_name("journal.db-wal.orphan").read_bytes() == wal
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "hint"),
+    [
+        (errno.ENOSPC, JournalFull, "Free space"),
+        (errno.EDQUOT, JournalFull, "Free space"),
+        (errno.EACCES, JournalError, "rights"),
+    ],
+)
+def test_the_systems_errors_have_hints(path: Path, number: int, kind: type[JournalError], hint: str) -> None:
+    """What the operating system says while the file is made becomes an error of ours, naming the file."""
+    with pytest.raises(kind, match=r"journal\.db") as raised, explained_os(path):
+        raise OSError(number, os.strerror(number))
+
+    assert hint in raised.value.hint
+    assert raised.value.retry == (kind is JournalFull)

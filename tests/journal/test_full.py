@@ -97,13 +97,24 @@ async def test_trimming_makes_room_in_a_full_file(open_journal: OpenJournal) -> 
 
 
 async def test_opening_on_a_full_file_system(small_disk: Path) -> None:
-    """Where there is no room even for an empty journal, the error is that of a full disk."""
-    with suppress(OSError), (small_disk / "ballast").open("wb", buffering=0) as ballast:
+    """Without room even to open it, new or old, the error is that of a full disk; with room all is there."""
+    journal = await SqliteJournal.open(small_disk / "old.db", [A])
+    await journal.append(rows(3))
+    await journal.close()
+    ballast = small_disk / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:
-            ballast.write(bytes(1 << 12))
+            file.write(bytes(1 << 12))
 
-    with pytest.raises(JournalFull):
-        await SqliteJournal.open(small_disk / "journal.db", [A])
+    for name in ("old.db", "new.db"):
+        with pytest.raises(JournalFull):
+            await SqliteJournal.open(small_disk / name, [A])
+
+    ballast.unlink()
+    for name, head in (("old.db", 3), ("new.db", 0)):
+        journal = await SqliteJournal.open(small_disk / name, [A])
+        assert journal.head(A) == head
+        await journal.close()
 
 
 async def test_an_error_of_the_disk_leaves_nothing_behind(journal: SqliteJournal, path: Path) -> None:

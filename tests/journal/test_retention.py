@@ -106,13 +106,16 @@ async def test_a_channel_no_longer_served_is_trimmed(open_journal: OpenJournal, 
 
 
 @pytest.mark.parametrize(("count", "size", "steps"), [(3 * STEP_EVENTS, 30, 3), (16, STEP_BYTES // 4, 4)])
-async def test_steps_are_small(open_journal: OpenJournal, count: int, size: int, steps: int) -> None:
+@pytest.mark.parametrize("keep", [(0, ANY_SIZE), (FOREVER, 0)])
+async def test_steps_are_small(
+    open_journal: OpenJournal, count: int, size: int, steps: int, keep: tuple[float, int]
+) -> None:
     """One commit takes out a bounded number of events and bytes, and the floor is in memory after each."""
     journal = await open_journal(tail_bytes=0)
     await journal.append(rows(count, size=size))
     floors = {journal.floor(A)}
 
-    trimming = asyncio.create_task(journal.trim(0, 0))
+    trimming = asyncio.create_task(journal.trim(*keep))
     while not trimming.done():
         floors.add(journal.floor(A))
         await asyncio.sleep(0)

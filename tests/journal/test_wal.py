@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 from journal import wal
+from journal.file import BUSY_MS
 from journal.sqlite import SqliteJournal
 from tests.journal.conftest import OpenJournal
-from tests.journal.rows import A, offsets, read_all, rows
+from tests.journal.rows import offsets, read_all, rows
 
 PAGE = 4096
 
@@ -34,42 +39,88 @@ async def test_the_log_stays_short(journal: SqliteJournal, path: Path) -> None:
     assert path.stat().st_size > 5 << 20
 
 
+@contextmanager
+def relay(path: Path) -> Iterator[None]:
+    """Two readers, of which one begins before the other ends: there is never a moment without."""
+    over = threading.Event()
+
+    def read() -> None:
+        holder, other = (apsw.Connection(str(path)) for _ in range(2))
+        holder.execute("BEGIN; SELECT count(*) FROM journal").fetchall()
+        while not over.is_set():
+            other.execute("BEGIN; SELECT count(*) FROM journal").fetchall()
+            holder.execute("COMMIT")
+            holder, other = other, holder
+        holder.close()
+        other.close()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 async def test_readers_that_overlap_do_not_let_it_grow(
     open_journal: OpenJournal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With pages being read at every moment, a log that has grown long waits for a gap and starts anew."""
+    """With a reader at every moment, a log that has grown long waits until all have moved on, and starts anew."""
     monkeypatch.setattr(wal, "FOLD_PAGES", 50)
     monkeypatch.setattr(wal, "LONG_PAGES", 200)
-    journal = await open_journal(tail_bytes=0)
-    await journal.append(rows(1000, size=1000))
-    reading = True
+    journal = await open_journal()
+    lengths = [0]
+    with relay(path):
+        while lengths[-1] >= max(lengths) and len(lengths) < 200:
+            await append_and_fold(journal, 1)
+            lengths.append(journal._writer.wal._pages)
 
-    async def read() -> None:
-        while reading:
-            await journal.read(A, 0)
+    assert lengths[-1] < lengths[-2]
 
-    readers = asyncio.gather(*(read() for _ in range(4)))
-    await append_and_fold(journal, 60)
-    reading = False
-    await readers
 
-    assert size(path) < 4 << 20  # of the 7 MB that went through it
+class Recorder:
+    """A connection that notes how its log was folded: whether to wait for readers, and for how long at most."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self.timeout = BUSY_MS
+        self.waited: list[int] = []
+
+    def set_busy_timeout(self, milliseconds: int) -> None:
+        """As the connection does it."""
+        self.timeout = milliseconds
+        self._connection.set_busy_timeout(milliseconds)
+
+    def wal_checkpoint(self, *, mode: int) -> None:
+        """As the connection does it."""
+        if mode == apsw.SQLITE_CHECKPOINT_RESTART:
+            self.waited.append(self.timeout)
+        self._connection.wal_checkpoint(mode=mode)
 
 
 async def test_a_shell_left_open_does_not_hold_up_the_writer(
-    journal: SqliteJournal, path: Path, monkeypatch: pytest.MonkeyPatch
+    open_journal: OpenJournal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While another program keeps a read transaction open the log grows and appends go on; afterwards it is folded."""
+    """While another program keeps a read transaction open the log grows and appends go on; then it starts anew.
+
+    The writer waits for it a moment at a time, and ever more seldom.
+    """
     monkeypatch.setattr(wal, "FOLD_PAGES", 50)
     monkeypatch.setattr(wal, "LONG_PAGES", 200)
+    journal = await open_journal()
+    recorder: Any = Recorder(journal._writer._connection)
+    journal._writer.wal._connection = recorder
     await journal.append(rows(1))
     shell = apsw.Connection(str(path))
     shell.execute("BEGIN")
     shell.execute("SELECT count(*) FROM event").fetchall()
 
-    async with asyncio.timeout(20):  # waiting five seconds each time, it would take a minute
-        await append_and_fold(journal, 40)
+    await append_and_fold(journal, 40)
     assert size(path) > 4 << 20
+    assert set(recorder.waited) == {wal.WAIT_MS}
+    assert 1 <= len(recorder.waited) <= 4
+    assert recorder.timeout == BUSY_MS
     shell.execute("COMMIT")
     shell.close()
     await append_and_fold(journal, 40)
