@@ -7,6 +7,7 @@ called once per table map; everything that depends on the shape alone is decided
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -54,7 +55,10 @@ def compile_decoder(table: TableMap, shape: Shape) -> Decoder:
             raise UndecodableRow(
                 f"{table.schema}.{table.table}: the row image is not complete; SET GLOBAL binlog_row_image = 'FULL'"
             )
-        return _decode_rows(body, rows.start, end, keys, readers)
+        try:
+            return _decode_rows(body, rows.start, end, keys, readers)
+        except (MalformedEvent, LookupError, ValueError, struct.error, RecursionError) as error:
+            raise UndecodableRow(f"{table.schema}.{table.table}: a row cannot be decoded: {error!r}") from error
 
     return decode
 
@@ -186,11 +190,11 @@ def _rendering(column: Column, shape: Shape) -> Callable[[bytes], bytes] | None:
     if charset is None or not values.decodable(charset):
         return None
     if column.name in shape.json:
-        return lambda raw: _json_text(values.decode(raw, charset).encode())
+        return lambda raw: json_text(values.decode(raw, charset).encode())
     return lambda raw: values.text(raw, charset)
 
 
-def _json_text(raw: bytes) -> bytes:
+def json_text(raw: bytes) -> bytes:
     """A text column with ``json_valid``, as it stands; what is no strict JSON after all arrives as a string."""
     try:
         return bytes(msgspec.json.decode(raw, type=msgspec.Raw))
@@ -217,6 +221,8 @@ def _labelled(column: Column, shape: Shape) -> Reader | None:
     charset = shape.charsets.get(column.collation, "utf8mb4")
     if charset == "binary":
         charset = "utf8mb4"
+    if not values.decodable(charset):
+        return None
     labels = [values.text(label, charset) for label in column.labels]
     size = column.meta[1]
     if column.type == t.ENUM:
