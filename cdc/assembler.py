@@ -47,6 +47,7 @@ class _Table(NamedTuple):
 
 
 _UNCAPTURED = _Table((), {})
+_BROKEN = (IndexError, ValueError, struct.error)  # what becomes of bytes that are not what they should be
 _WRITES = frozenset({ev.WRITE_ROWS, ev.WRITE_ROWS_V1})
 _ROWS = frozenset(
     {ev.WRITE_ROWS, ev.UPDATE_ROWS, ev.DELETE_ROWS, ev.WRITE_ROWS_V1, ev.UPDATE_ROWS_V1, ev.DELETE_ROWS_V1}
@@ -59,7 +60,7 @@ class Assembler:
 
     ``compile_decoder(channel, table_map)`` is asked once for each shape of a captured table. ``position`` is the
     boundary that the stream starts from; ``file`` and ``offset`` follow what was read. ``with_gtids`` says whether
-    the server numbers its transactions, ``checksums`` whether events before the first format description have one.
+    the server numbers its transactions.
     """
 
     def __init__(
@@ -70,15 +71,15 @@ class Assembler:
         position: Position,
         *,
         with_gtids: bool,
-        checksums: bool,
     ) -> None:
         self._with_gtids = with_gtids
         self._mariadb = flavour == "mariadb"
         self._flavour = flavour
         self._captures = captures
+        self._channels = [capture.channel for capture in captures]
         self._compile = compile_decoder
         self._gtids = None if position.gtid is None or not with_gtids else GtidState.parse(flavour, position.gtid)
-        self._checksums = checksums
+        self._checksums = True  # the source has asked for them, and each file's format then says if it has any
         self._boundary = position
         self._known: dict[bytes, _Table] = {}
         self.file, self.offset = position.file, position.offset
@@ -90,6 +91,7 @@ class Assembler:
             ev.XID: self._commit_event,
             ev.GTID: self._mysql_gtid,
             ev.ANONYMOUS_GTID: self._anonymous_gtid,
+            ev.GTID_TAGGED: self._tagged_gtid,
             ev.PREVIOUS_GTIDS: self._gtid_base,
             ev.MARIADB_GTID: self._mariadb_gtid,
             ev.MARIADB_GTID_LIST: self._gtid_base,
@@ -97,9 +99,16 @@ class Assembler:
             ev.HEARTBEAT: self._heartbeat,
             ev.XA_PREPARE: self._xa_prepare,
         } | dict.fromkeys(_ROWS, self._rows)
+        self._ends: dict[statements.Kind, Callable[[ev.Header], Committed]] = {
+            statements.Kind.COMMIT: self._commit,
+            statements.Kind.ROLLBACK: self._rolled_back,
+            statements.Kind.XA_COMMIT: self._xa_commit,
+            statements.Kind.XA_ROLLBACK: self._commit,
+        }
 
     def _reset(self) -> None:
         self._changes: list[Change] = []
+        self._savepoints: dict[str, int] = {}
         self._tables: dict[int, _Table] = {}
         self._gtid: str | None = None
         self._committed: float | None = None
@@ -114,28 +123,27 @@ class Assembler:
         """
         try:
             return self._feed(event)
-        except (IndexError, ValueError, struct.error) as error:
+        except _BROKEN as error:
             raise MalformedEvent(f"an event of type {event[4]} at {self.file}:{self.offset} ends early") from error
 
     def _feed(self, event: bytes) -> Committed | None:
         header = ev.parse_header(event)
+        if header.kind == ev.FORMAT_DESCRIPTION:
+            self._checksums = ev.uses_checksum(event)
         if self._checksums and header.timestamp:  # artificial events may carry none
             ev.check_crc(event)
-        end = len(event) - 4 if self._checksums and header.kind != ev.FORMAT_DESCRIPTION else len(event)
+        end = len(event) - 4 if self._checksums else len(event)
         handler = self._handlers.get(header.kind)
         if handler is None:
-            self._unlisted(header)
-            done = None
-        else:
-            done = handler(header, event[ev.HEADER_SIZE : end])
+            handler = self._unlisted
+        done = handler(header, event[ev.HEADER_SIZE : end])
         if header.end and header.kind != ev.ROTATE:
             self.offset = header.end
         return done
 
     # The log itself
 
-    def _format_description(self, _: ev.Header, body: bytes) -> None:
-        self._checksums = ev.uses_checksum(body)
+    def _format_description(self, _: ev.Header, __: bytes) -> None:
         self._known.clear()
 
     def _rotate(self, _: ev.Header, body: bytes) -> None:
@@ -152,11 +160,16 @@ class Assembler:
             if text is not None:
                 self._gtids = GtidState.parse(self._flavour, text)
 
-    def _unlisted(self, header: ev.Header) -> None:
-        """An event type that we do not decode could hide rows, unless the manual says that it never does."""
+    def _unlisted(self, header: ev.Header, body: bytes) -> Committed | None:
+        """An event type that we do not decode could hide rows, unless the manual says that it never does.
+
+        Outside BEGIN and COMMIT it is a transaction of its own, as MySQL's compressed ones are.
+        """
         if header.kind in ev.WITHOUT_ROWS or header.flags & ev.IGNORABLE_FLAG:
-            return
-        self._gap([c.channel for c in self._captures], f"the log holds an event of type {header.kind}, not decoded")
+            return None
+        self._digest = zlib.crc32(body, self._digest)
+        self._gap(self._channels, f"the log holds an event of type {header.kind}, not decoded")
+        return None if self._open else self._commit(header)
 
     # Where a transaction begins
 
@@ -165,8 +178,6 @@ class Assembler:
         if header.end:
             self._boundary = Position(self.file, header.end - header.size, self._gtid_text())
         self._gtid, self._committed = gtid.text, gtid.committed
-        if gtid.xa:
-            self._gap([c.channel for c in self._captures], "XA transactions are not decoded")
 
     def _mariadb_gtid(self, header: ev.Header, body: bytes) -> None:
         gtid = ev.parse_mariadb_gtid(body, header.server_id)
@@ -178,6 +189,12 @@ class Assembler:
 
     def _anonymous_gtid(self, header: ev.Header, body: bytes) -> None:
         self._begin(header, ev.parse_mysql_gtid(body))
+        self._gtid = None
+
+    def _tagged_gtid(self, header: ev.Header, _: bytes) -> None:
+        """The library cannot ask for a set with tags, so from the first on we go by file and offset."""
+        self._gtids = None
+        self._begin(header, ev.Gtid(""))
         self._gtid = None
 
     # What it holds
@@ -201,6 +218,8 @@ class Assembler:
                 decoders.append((channel, self._compile(channel, parse(body, mariadb=self._mariadb))))
             except (UndecodableRow, MalformedEvent) as error:
                 failed[channel] = str(error)
+            except _BROKEN as error:
+                failed[channel] = f"{name.schema}.{name.table}: its table map cannot be read: {error!r}"
         return _Table(decoders, failed)
 
     def _rows(self, header: ev.Header, body: bytes) -> None:
@@ -226,24 +245,25 @@ class Assembler:
     def _query(self, header: ev.Header, body: bytes) -> Committed | None:
         query = ev.parse_query(body)
         kind = statements.classify(query.sql)
-        if kind is statements.Kind.BEGIN:
+        end = self._ends.get(kind)
+        if end is not None:
+            return end(header)
+        if kind in (statements.Kind.BEGIN, statements.Kind.XA):
             self._open = True
-        elif kind is statements.Kind.COMMIT:
-            return self._commit(header)
-        elif kind is statements.Kind.ROLLBACK:
-            return self._rolled_back(header)
+        elif kind is statements.Kind.SAVEPOINT:
+            self._savepoints[statements.savepoint(query.sql)] = len(self._changes)
+        elif kind is statements.Kind.UNDO:
+            self._undo(self._savepoints.get(statements.savepoint(query.sql), 0))
         elif kind is statements.Kind.WRITE:
             named = [c.channel for c in self._captures if statements.names(query.sql, c.table)]
-            self._gap(named, "a write was logged as a statement; SET GLOBAL binlog_format = 'ROW'")
-        elif kind is statements.Kind.XA:
-            self._gap([c.channel for c in self._captures], "XA transactions are not decoded")
-            self._open |= statements.begins_xa(query.sql)
+            self._gap(named, _BY_STATEMENT)
+        elif kind is statements.Kind.HIDDEN:
+            self._gap(self._channels, _BY_STATEMENT)
         return None if self._open else self._commit(header)
 
-    def _xa_prepare(self, header: ev.Header, _: bytes) -> Committed | None:
-        self._changes = []
-        self._gap([c.channel for c in self._captures], "XA transactions are not decoded")
-        return self._commit(header)
+    def _undo(self, kept: int) -> None:
+        """Forget the rows behind the first ``kept`` changes; a gap stays, for what it stands for may have remained."""
+        self._changes[kept:] = [change for change in self._changes[kept:] if change.op == GAP]
 
     def _gap(self, channels: Sequence[str], why: str) -> None:
         for channel in channels:
@@ -258,7 +278,18 @@ class Assembler:
         return self._commit(header)
 
     def _rolled_back(self, header: ev.Header) -> Committed:
-        self._changes = []
+        """Logged only when a table without transactions took part: its rows remain, those of the others do not."""
+        self._undo(0)
+        return self._commit(header)
+
+    def _xa_prepare(self, header: ev.Header, body: bytes) -> Committed:
+        """Its rows may still be rolled back, and XA COMMIT does not repeat them."""
+        if not ev.commits_in_one_phase(body):
+            self._undo(0)
+        return self._commit(header)
+
+    def _xa_commit(self, header: ev.Header) -> Committed:
+        self._gap(self._channels, "a prepared XA transaction was committed; its rows are not decoded")
         return self._commit(header)
 
     def _commit(self, header: ev.Header) -> Committed:
@@ -281,4 +312,5 @@ class Assembler:
         return None if self._gtids is None else str(self._gtids)
 
 
+_BY_STATEMENT = "a write was logged as a statement; SET GLOBAL binlog_format = 'ROW'"
 _DUMMY_TABLE = 0xFFFFFF  # a rows event that only ends a statement

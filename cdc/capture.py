@@ -96,7 +96,7 @@ class CaptureLoop:
             try:
                 await self._session()
             except PositionLost as error:
-                await self._announce_gap(error, wait)
+                await self._announce_gap(error, wait.next(time.monotonic() - began))
             except SourceError as error:
                 await self._pause(error, wait.next(time.monotonic() - began))
 
@@ -183,6 +183,8 @@ class CaptureLoop:
         if events:
             self._publish(events)
             self._count(transactions, events)
+        if self.state == STALLED:
+            self._tell(CATCHING_UP, self.lag_ms, "catching up")
 
     def _count(self, transactions: Sequence[Transaction], events: Sequence[Event]) -> None:
         self.stats.transactions += len(transactions)
@@ -199,7 +201,7 @@ class CaptureLoop:
     def _caught_up(self, handoff: Handoff) -> None:
         """The reader was at the log's end; live once everything that it read is in the journal."""
         self._at_end = not handoff.empty
-        if handoff.empty:
+        if handoff.empty and self.state != STALLED:
             self._reached_end = True
             self._tell(LIVE, self.lag_ms if self.state == LIVE else 0, "")
 
@@ -216,17 +218,18 @@ class CaptureLoop:
 
     # What is gone
 
-    async def _announce_gap(self, error: PositionLost, wait: Backoff) -> None:
+    async def _announce_gap(self, error: PositionLost, seconds: float) -> None:
         """Tell every channel that rows may be missing, and go on from the oldest that the server still has."""
         logger.warning("the log does not continue: %s", error)
         try:
             checkpoint = await asyncio.to_thread(_oldest_checkpoint, self._origin.connect)
         except SourceError as away:
-            await self._pause(away, wait.next(0))
+            await self._pause(away, seconds)
             return
         message = msgspec.json.encode({"reason": error.reason, "detail": str(error)})
         changes = [Change(channel.channel, GAP, message) for channel in self._origin.channels]
         await self._append([Transaction(changes, checkpoint.encode(), time.time())])
+        await asyncio.sleep(seconds)
 
 
 class Backoff:

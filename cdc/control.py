@@ -9,7 +9,7 @@ import pymysql
 from pymysql.cursors import DictCursor
 
 from cdc.errors import SourceError, SourceRefused, StreamLost
-from cdc.position import Flavour, Position, from_server
+from cdc.position import Flavour, Position, from_server, is_tagged
 
 ConnectArgs = Mapping[str, Any]
 """Keyword arguments of ``pymysql.connect``: host, port, user, password, database, and TLS options."""
@@ -23,15 +23,14 @@ _PARSE_ERROR, _UNKNOWN_COLUMN = 1064, 1054
 class Server(NamedTuple):
     """What a reader must know about a server before it starts.
 
-    ``identity`` is its UUID (MySQL) or UID (MariaDB); ``gtids`` whether it numbers its transactions, ``checksums``
-    whether it ends events with one; ``charsets`` maps collation numbers to character set names.
+    ``identity`` is its UUID (MySQL) or UID (MariaDB); ``gtids`` whether it numbers its transactions; ``charsets``
+    maps collation numbers to character set names.
     """
 
     flavour: Flavour
     version: str
     identity: str
     gtids: bool
-    checksums: bool
     charsets: Mapping[int, str]
 
 
@@ -68,14 +67,11 @@ class Control:
         """Who is there."""
         mariadb = self.flavour == "mariadb"
         identity = "server_uid" if mariadb else "server_uuid"
-        variables = self._variables(identity, "gtid_mode", "log_bin", "version", "binlog_checksum")
+        variables = self._variables(identity, "gtid_mode", "log_bin", "version")
         if variables.get("log_bin", "").upper() not in ("ON", "1"):
             raise SourceRefused("the server keeps no binary log", "add log_bin to its my.cnf and restart it")
         gtids = mariadb or variables.get("gtid_mode", "").upper() == "ON"
-        checksums = variables.get("binlog_checksum", "NONE").upper() != "NONE"
-        return Server(
-            self.flavour, variables["version"], variables.get(identity, ""), gtids, checksums, self._charsets()
-        )
+        return Server(self.flavour, variables["version"], variables.get(identity, ""), gtids, self._charsets())
 
     def _variables(self, *names: str) -> dict[str, str]:
         marks = ", ".join(["%s"] * len(names))
@@ -99,7 +95,9 @@ class Control:
         except SourceError:  # the words of MySQL before 8.4
             found = self.rows("SHOW MASTER STATUS")
         position = from_server(found[0])
-        return position if gtids else Position(position.file, position.offset)
+        if gtids and not is_tagged(position.gtid or ""):
+            return position
+        return Position(position.file, position.offset)
 
     def oldest(self) -> Position:
         """Where the log begins: the first event of the oldest file that was not purged."""

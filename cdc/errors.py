@@ -5,7 +5,7 @@ SourceError
 ├── PositionLost         the server no longer has, or never had, the position that we asked for
 ├── Superseded           another reader took our server_id
 ├── SourceRefused        account, privilege or server setting is wrong; coming back does not help by itself
-└── MalformedEvent       bytes that are not what the manual says; a bug of ours or damage on the way
+└── MalformedEvent       bytes that are not what the manual says, or that the server itself cannot read
 UndecodableRow           one table's rows cannot be decoded; the stream lives on
 """
 
@@ -41,7 +41,7 @@ class SourceRefused(SourceError):
 
 
 class MalformedEvent(SourceError):
-    """An event that does not parse or fails its checksum."""
+    """An event that does not parse or fails its checksum, here or at the server."""
 
 
 class UndecodableRow(Exception):

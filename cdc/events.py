@@ -38,7 +38,9 @@ TRANSACTION_CONTEXT = 36
 VIEW_CHANGE = 37
 XA_PREPARE = 38
 PARTIAL_UPDATE_ROWS = 39
+TRANSACTION_PAYLOAD = 40
 HEARTBEAT_V2 = 41
+GTID_TAGGED = 42
 MARIADB_ANNOTATE_ROWS = 160
 MARIADB_BINLOG_CHECKPOINT = 161
 MARIADB_GTID = 162
@@ -94,9 +96,9 @@ def parse_rotate(body: bytes) -> tuple[str, int]:
     return body[8:].decode(), int.from_bytes(body[:8], "little")
 
 
-def uses_checksum(body: bytes) -> bool:
-    """Whether the log that this format description opens has a CRC-32 behind each event; ``body`` keeps its own."""
-    return body[-5] == _CHECKSUM_CRC32
+def uses_checksum(event: bytes) -> bool:
+    """Whether the log that this format description opens has a CRC-32 behind each event."""
+    return event[-5] == _CHECKSUM_CRC32
 
 
 class Query(NamedTuple):
@@ -118,20 +120,18 @@ def parse_query(body: bytes) -> Query:
 class Gtid(NamedTuple):
     """A transaction's name. ``standalone``: one statement follows and ends it (MariaDB only).
 
-    ``committed`` is the commit time in Unix seconds where the server says more than the header, else None;
-    ``xa`` that the rows belong to a prepared XA transaction, or finish one.
+    ``committed`` is the commit time in Unix seconds where the server says more than the header, else None.
     """
 
     text: str
     standalone: bool = False
     committed: float | None = None
-    xa: bool = False
 
 
 def parse_mariadb_gtid(body: bytes, server_id: int) -> Gtid:
     """MariaDB's GTID event: sequence, domain, flags."""
     sequence, domain, flags = struct.unpack_from("<QIB", body)
-    return Gtid(f"{domain}-{server_id}-{sequence}", standalone=bool(flags & 0x01), xa=bool(flags & 0xC0))
+    return Gtid(f"{domain}-{server_id}-{sequence}", standalone=bool(flags & 0x01))
 
 
 def parse_mysql_gtid(body: bytes) -> Gtid:
@@ -143,6 +143,11 @@ def parse_mysql_gtid(body: bytes) -> Gtid:
         microseconds = int.from_bytes(body[42:49], "little") & ~(1 << 55)
         committed = microseconds / 1e6
     return Gtid(f"{source}:{number}", committed=committed)
+
+
+def commits_in_one_phase(body: bytes) -> bool:
+    """Whether an XA prepare event is the end of ``XA COMMIT … ONE PHASE`` (MySQL) and so commits."""
+    return bool(body[0])
 
 
 def parse_gtid_list(body: bytes) -> str:

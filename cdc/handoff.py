@@ -32,8 +32,8 @@ class Handoff:
         self._loop = loop
         self._max_bytes = max_bytes
         self._max_transactions = max_transactions
-        self._queue: asyncio.Queue[Committed | BaseException] = asyncio.Queue()
-        self._since = time.monotonic()
+        self._queue: asyncio.Queue[tuple[float, Committed] | BaseException] = asyncio.Queue()
+        self._oldest = 0.0
         self._room = threading.Condition()
         self._bytes = 0
         self._transactions = 0
@@ -49,11 +49,9 @@ class Handoff:
                 self._room.wait()
             if self._closed:
                 raise Closed
-            if not self._transactions:
-                self._since = time.monotonic()
             self._bytes += size
             self._transactions += 1
-        self.call(self._queue.put_nowait, transaction)
+        self.call(self._queue.put_nowait, (time.monotonic(), transaction))
 
     def _fits(self, size: int) -> bool:
         if self._transactions == 0:
@@ -67,6 +65,8 @@ class Handoff:
 
     def call(self, function: Callable[..., None], *args: Any) -> None:
         """Run ``function`` on the loop, after everything that was put before; raises Closed."""
+        if self._closed:
+            raise Closed
         try:
             self._loop.call_soon_threadsafe(function, *args)
         except RuntimeError:  # the loop has closed
@@ -83,8 +83,11 @@ class Handoff:
         batch: list[Committed] = []
         size = 0
         while not isinstance(item, BaseException):
-            batch.append(item)
-            size += weight(item)
+            arrived, transaction = item
+            if not batch:
+                self._oldest = arrived
+            batch.append(transaction)
+            size += weight(transaction)
             if size >= max_bytes or self._queue.empty():
                 return batch
             item = self._queue.get_nowait()
@@ -99,8 +102,8 @@ class Handoff:
         return self._transactions == 0
 
     def waited(self) -> float:
-        """Seconds since the hand-off was last empty: a bound of how long a transaction has waited here."""
-        return 0.0 if self.empty else time.monotonic() - self._since
+        """Seconds since the oldest transaction of the batch that was taken last was put."""
+        return time.monotonic() - self._oldest
 
     def release(self, batch: list[Committed]) -> None:
         """Give back the room of a batch that is in the journal."""

@@ -6,6 +6,7 @@ table map came before it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -24,6 +25,10 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
     file: str
     offset: int
     gtid: str | None = None
+
+    def by_file(self, flavour: Flavour) -> bool:
+        """Whether a reader asks for it by file and offset: the binlog library takes MySQL's empty set for none."""
+        return self.gtid is None or (flavour == "mysql" and not self.gtid)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.offset}" + (f" ({self.gtid})" if self.gtid else "")
@@ -65,6 +70,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Checkpoint)
+_TAG = re.compile(r"[a-z_][a-z0-9_]*", re.IGNORECASE)
 
 
 class GtidState:
@@ -116,11 +122,13 @@ class MysqlGtids(GtidState):
             raise ValueError(f"not a MySQL GTID set: {part!r}")
         tag = ""
         for text in ranges:
-            if not text[:1].isdigit():  # a tag (MySQL 8.3 on) names the intervals that follow it
+            if _TAG.fullmatch(text):  # a tag (MySQL 8.3 on) names the intervals that follow it
                 tag = f":{text}"
                 continue
-            first, _, last = text.partition("-")
-            self._intervals.setdefault(source.lower() + tag, []).append([int(first), int(last or first)])
+            first, dash, last = text.partition("-")
+            name = source.lower() + tag
+            intervals = [*self._intervals.get(name, []), [int(first), int(last if dash else first)]]
+            self._intervals[name] = _joined(intervals)
 
     def advance(self, gtid: str) -> None:
         """Count the transaction ``gtid`` (``uuid:7``) as executed, joining intervals that meet."""
@@ -154,6 +162,11 @@ def _joined(intervals: list[list[int]]) -> list[list[int]]:
         else:
             joined.append([first, last])
     return joined
+
+
+def is_tagged(gtids: str) -> bool:
+    """Whether a MySQL set holds tags, which the binlog library cannot ask for."""
+    return re.search(r":[a-z_]", gtids, re.IGNORECASE) is not None
 
 
 def log_order(file: str, offset: int) -> tuple[int, int]:

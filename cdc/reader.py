@@ -8,7 +8,7 @@ import msgspec
 
 from cdc.assembler import Assembler, Capture, Committed
 from cdc.control import ConnectArgs, Control, Server
-from cdc.errors import PositionLost
+from cdc.errors import MalformedEvent, PositionLost
 from cdc.events import is_heartbeat
 from cdc.handoff import Closed, Handoff
 from cdc.position import Checkpoint, Fingerprint, Position, log_order
@@ -52,6 +52,11 @@ class Overlap:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._expected: Fingerprint | None = checkpoint.last
         self._end = checkpoint.end
+
+    @property
+    def proven(self) -> bool:
+        """Whether nothing is expected any more."""
+        return self._expected is None
 
     def is_new(self, committed: Committed) -> bool:
         """Whether this transaction was not captured yet; raises PositionLost when the first is not the expected."""
@@ -109,7 +114,7 @@ class Reader:
         with Control(self._origin.connect) as control:
             server = control.server()
             end = control.end(gtids=server.gtids)
-        _check_identity(self._checkpoint, server)
+        _check_identity(self._checkpoint, server, end)
         self._source.open(start, server.flavour)
         self._handoff.call(self._connected)
         assembler = Assembler(
@@ -118,12 +123,17 @@ class Reader:
             lambda channel, table: self._origin.decoder(channel, table, server.charsets),
             start,
             with_gtids=server.gtids,
-            checksums=server.checksums,
         )
-        self._pump(assembler, end)
-
-    def _pump(self, assembler: Assembler, end: Position) -> None:
         overlap = Overlap(self._checkpoint)
+        try:
+            self._pump(assembler, overlap, end)
+        except MalformedEvent as error:
+            if overlap.proven or not start.by_file(server.flavour):
+                raise
+            # Another log lies under our coordinates, and they point into the middle of one of its events.
+            raise PositionLost(f"no transaction begins at {start}: {error}", "reset") from error
+
+    def _pump(self, assembler: Assembler, overlap: Overlap, end: Position) -> None:
         target = log_order(end.file, end.offset)
         caught_up = False
         for event in self._source.events():
@@ -139,9 +149,13 @@ class Reader:
                 self._handoff.call(self._caught_up)
 
 
-def _check_identity(checkpoint: Checkpoint, server: Server) -> None:
+def _check_identity(checkpoint: Checkpoint, server: Server, end: Position) -> None:
     """File and offset mean nothing on another server; GTIDs do, and the overlap then proves the rest."""
     if checkpoint.flavour != server.flavour:
         raise PositionLost(f"the journal followed a {checkpoint.flavour} server, this is {server.flavour}", "reset")
-    if checkpoint.server != server.identity and checkpoint.start.gtid is None:
+    if not checkpoint.start.by_file(server.flavour):
+        return
+    if checkpoint.server != server.identity:
         raise PositionLost("another server answers at this address", "reset")
+    if log_order(checkpoint.start.file, checkpoint.start.offset) > log_order(end.file, end.offset):
+        raise PositionLost(f"the log ends at {end}, before {checkpoint.start}", "reset")

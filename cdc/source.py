@@ -17,13 +17,24 @@ import pymysql
 from pymysqlreplication import BinLogStreamReader
 
 from cdc.control import CONNECT_TIMEOUT, ConnectArgs, translate
-from cdc.errors import PositionLost, SourceError, SourceRefused, StreamLost, Superseded
+from cdc.errors import MalformedEvent, PositionLost, SourceError, SourceRefused, StreamLost, Superseded
 from cdc.framing import PacketCutter
 from cdc.position import Flavour, Position
 
 _READ_SIZE = 256 * 1024
 _OK, _EOF, _ERROR = 0x00, 0xFE, 0xFF
 _FATAL_READING_LOG, _SAME_ID = 1236, 4052
+# Words of error 1236 that say that the position is not in the log; its others say that the log cannot be read.
+_NOT_THERE = {
+    "purged": "purged",
+    "could not find first log": "purged",
+    "not in the master's binlog": "reset",
+    "more gtids than": "reset",
+    "position > file size": "reset",
+    "impossible position": "reset",
+}
+_TOO_LARGE = "SET GLOBAL max_allowed_packet = 1073741824; then restart rowcast"
+_DAMAGED = "the log may be damaged: compare with mariadb-binlog or mysqlbinlog --verify-binlog-checksum"
 
 
 class BinlogSource:
@@ -61,7 +72,13 @@ class BinlogSource:
             self.abort()
 
     def _reader_options(self, start: Position, flavour: Flavour) -> dict[str, Any]:
-        settings = {**self._connect, "connect_timeout": CONNECT_TIMEOUT, "read_timeout": 4 * self._heartbeat}
+        settings = {
+            **self._connect,
+            "connect_timeout": CONNECT_TIMEOUT,
+            "read_timeout": 4 * self._heartbeat,
+            # The library asks for checksums only when they are on now; older files that have them would be refused.
+            "init_command": "SET @master_binlog_checksum = 'CRC32'",
+        }
         options: dict[str, Any] = {
             "connection_settings": settings,
             "server_id": self._server_id,
@@ -72,7 +89,7 @@ class BinlogSource:
             "enable_logging": False,  # it would log the connection settings, password included
             "pymysql_wrapper": _OneConnection(),
         }
-        if start.gtid is None:
+        if start.by_file(flavour):
             # With is_mariadb the library would ignore file and offset and begin at the oldest log.
             return options | {"log_file": start.file, "log_pos": start.offset, "is_mariadb": False}
         return options | {"auto_position": start.gtid, "is_mariadb": flavour == "mariadb"}
@@ -150,10 +167,10 @@ def _from_server(code: int, text: str) -> SourceError:
     if code == _SAME_ID or "same server_uuid" in text or "same server_id" in text:
         return Superseded(text, "give each reader its own mysql.server_id")
     if code == _FATAL_READING_LOG:
-        if "max_allowed_packet" in text:
-            return SourceRefused(text, "SET GLOBAL max_allowed_packet = 1073741824; then restart rowcast")
-        purged = "purged" in text.lower() or "could not find first log" in text.lower()
-        return PositionLost(text, "purged" if purged else "reset")
+        reason = next((reason for words, reason in _NOT_THERE.items() if words in text.lower()), None)
+        if reason is not None:
+            return PositionLost(text, reason)
+        return MalformedEvent(text, _TOO_LARGE if "max_allowed_packet" in text else _DAMAGED)
     if code in (1227, 1045, 1142):
         return SourceRefused(text, "GRANT REPLICATION SLAVE ON *.* to the account of mysql.url")
     return StreamLost(f"{code}: {text}")

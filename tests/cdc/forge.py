@@ -1,0 +1,212 @@
+"""Makes binlog events by hand, byte for byte, and strings them into a log as a server would send it."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cdc import events as ev
+from cdc import tablemap as t
+from cdc.assembler import Assembler, Capture, Committed
+from cdc.position import Flavour, Position
+from cdc.rows import Decoder, Shape, compile_decoder
+from cdc.tablemap import TableMap
+
+FILE = "binlog.000001"
+UUID = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
+CHARSETS = {8: "latin1", 45: "utf8mb4", 63: "binary"}
+ARTIFICIAL = 0x20
+
+
+class Field(NamedTuple):
+    """One column of a forged table map; ``collation`` for those of a character type."""
+
+    name: str
+    type: int = t.LONG
+    meta: bytes = b""
+    unsigned: bool = False
+    collation: int | None = None
+    labels: tuple[bytes, ...] = ()
+
+
+ID = Field("id")
+NAME = Field("name", t.VARCHAR, b"\x50\x00", collation=45)
+
+
+def event(
+    kind: int, body: bytes, *, end: int = 0, timestamp: int = 1700000000, server_id: int = 1, flags: int = 0
+) -> bytes:
+    """One event with its header and its checksum."""
+    size = ev.HEADER_SIZE + len(body) + 4
+    data = struct.pack("<IBIIIH", timestamp, kind, server_id, size, end, flags) + body
+    return data + zlib.crc32(data).to_bytes(4, "little")
+
+
+def format_description(*, checksum: bool = True) -> bytes:
+    """The body of an event that opens a file; the last byte names the checksum."""
+    return struct.pack("<H50sIB", 4, b"forged", 0, 19) + bytes(40) + bytes([checksum])
+
+
+def query(sql: str, schema: str = "shop", status: bytes = b"") -> bytes:
+    """A statement, behind a block of status variables."""
+    name = schema.encode()
+    return struct.pack("<IIBHH", 1, 0, len(name), 0, len(status)) + status + name + b"\0" + sql.encode()
+
+
+def table_map(table_id: int, schema: str, table: str, fields: Sequence[Field], *, named: bool = True) -> bytes:
+    """A table map; without ``named`` it is what ``binlog_row_metadata=MINIMAL`` logs."""
+    names = bytes([len(schema)]) + schema.encode() + b"\0" + bytes([len(table)]) + table.encode() + b"\0"
+    meta = b"".join(field.meta for field in fields)
+    body = table_id.to_bytes(6, "little") + b"\1\0" + names
+    body += bytes([len(fields)]) + bytes(field.type for field in fields) + bytes([len(meta)]) + meta
+    body += b"\xff" * ((len(fields) + 7) // 8)
+    return body + (_metadata(fields) if named else b"")
+
+
+def _metadata(fields: Sequence[Field]) -> bytes:
+    """Signedness, one collation for each character column, and the names."""
+    numeric = [field.unsigned for field in fields if field.type in t._NUMERIC]
+    bits = bytearray((len(numeric) + 7) // 8)
+    for i, unsigned in enumerate(numeric):
+        bits[i >> 3] |= unsigned << (7 - (i & 7))
+    collations = bytes(field.collation for field in fields if field.collation is not None)
+    names = b"".join(bytes([len(field.name)]) + field.name.encode() for field in fields)
+    parts = ((1, bytes(bits)), (3, collations), (4, names))
+    return b"".join(bytes([kind, len(value)]) + value for kind, value in parts if value)
+
+
+def rows(table_id: int, columns: int, images: bytes, kind: int = ev.WRITE_ROWS, present: bytes = b"\xff") -> bytes:
+    """A rows event, version 2 unless ``kind`` says otherwise."""
+    extra = b"\2\0" if kind >= ev.WRITE_ROWS else b""
+    bitmaps = present * (2 if kind in (ev.UPDATE_ROWS, ev.UPDATE_ROWS_V1) else 1)
+    return table_id.to_bytes(6, "little") + b"\1\0" + extra + bytes([columns]) + bitmaps + images
+
+
+def image(number: int, name: str) -> bytes:
+    """A row of ``ID`` and ``NAME``."""
+    text = name.encode()
+    return b"\0" + struct.pack("<i", number) + bytes([len(text)]) + text
+
+
+class Placed(NamedTuple):
+    """An event of a log, and where it begins."""
+
+    begin: int
+    data: bytes
+
+
+class Log:
+    """A binlog file under construction: each event is given the place where it ends."""
+
+    def __init__(self, flavour: Flavour = "mariadb", *, gtids: bool = True, file: str = FILE) -> None:
+        self.flavour = flavour
+        self.gtids = gtids
+        self.file = file
+        self.placed: list[Placed] = []
+        self.offset = 4
+        self._sequence = 0
+        self.add(ev.FORMAT_DESCRIPTION, format_description())
+        if flavour == "mariadb":
+            self.add(ev.MARIADB_GTID_LIST, bytes(4))
+        else:
+            self.add(ev.PREVIOUS_GTIDS, bytes(8), flags=ev.IGNORABLE_FLAG)
+
+    def add(self, kind: int, body: bytes, *, timestamp: int = 1700000000, flags: int = 0) -> None:
+        """Append an event."""
+        end = self.offset + ev.HEADER_SIZE + len(body) + 4
+        self.placed.append(Placed(self.offset, event(kind, body, end=end, timestamp=timestamp, flags=flags)))
+        self.offset = end
+
+    def gtid(self, *, standalone: bool = False, domain: int = 0) -> str:
+        """Begin a transaction as the server does before ``BEGIN`` or a single statement; the name it has."""
+        self._sequence += 1
+        if self.flavour == "mariadb":
+            self.add(ev.MARIADB_GTID, struct.pack("<QIB", self._sequence, domain, standalone) + bytes(6))
+            return f"{domain}-1-{self._sequence}"
+        if not self.gtids:
+            self.add(ev.ANONYMOUS_GTID, mysql_gtid(bytes(16), 0))
+            return ""
+        self.add(ev.GTID, mysql_gtid(bytes.fromhex(UUID.replace("-", "")), self._sequence))
+        return f"{UUID}:{self._sequence}"
+
+    def begin(self) -> str:
+        """Begin a transaction of rows."""
+        name = self.gtid()
+        if self.flavour == "mysql":
+            self.query("BEGIN")
+        return name
+
+    def query(self, sql: str, **options: bytes) -> None:
+        """Append a statement."""
+        self.add(ev.QUERY, query(sql, **options))
+
+    def ddl(self, sql: str) -> None:
+        """A statement that is a transaction of its own."""
+        self.gtid(standalone=True)
+        self.query(sql)
+
+    def table(self, table_id: int = 7, schema: str = "shop", table: str = "orders", *fields: Field) -> None:
+        """Append a table map, of ``ID`` and ``NAME`` unless told otherwise."""
+        self.add(ev.TABLE_MAP, table_map(table_id, schema, table, fields or (ID, NAME)))
+
+    def rows(self, *images: bytes, table_id: int = 7, kind: int = ev.WRITE_ROWS, columns: int = 2) -> None:
+        """Append rows of a table that was mapped before."""
+        self.add(kind, rows(table_id, columns, b"".join(images), kind))
+
+    def xid(self) -> None:
+        """Commit."""
+        self.add(ev.XID, bytes(8))
+
+    def insert(self, *numbers: int) -> str:
+        """A whole transaction that inserts these rows into shop.orders."""
+        name = self.begin()
+        self.table()
+        self.rows(*[image(number, f"row {number}") for number in numbers])
+        self.xid()
+        return name
+
+    @property
+    def start(self) -> Position:
+        """Where the file begins, nothing executed."""
+        return Position(self.file, 4, "" if self.gtids else None)
+
+    def sent_from(self, offset: int) -> list[bytes]:
+        """What a server sends to a reader that asks for ``offset``: an artificial rotate and format, then the rest."""
+        rotate = offset.to_bytes(8, "little") + self.file.encode()
+        head = [event(ev.ROTATE, rotate, timestamp=0, flags=ARTIFICIAL)]
+        if offset > 4:
+            head.append(event(ev.FORMAT_DESCRIPTION, format_description()))
+        return head + [data for begin, data in self.placed if begin >= offset]
+
+
+def mysql_gtid(source: bytes, number: int, committed: int = 1700000000_123456) -> bytes:
+    """The body of MySQL's GTID event; ``committed`` in microseconds."""
+    return b"\0" + source + number.to_bytes(8, "little") + b"\2" + bytes(16) + committed.to_bytes(7, "little")
+
+
+ORDERS = Capture("orders", "shop", "orders")
+
+
+def decoder(_: str, table: TableMap) -> Decoder:
+    """Decodes every column."""
+    return compile_decoder(table, Shape(None, (), bigint_strings=False, charsets=CHARSETS))
+
+
+def assembler(log: Log, start: Position | None = None, captures: Sequence[Capture] = (ORDERS,)) -> Assembler:
+    """An assembler for the log, from its beginning unless told otherwise."""
+    return Assembler(
+        log.flavour,
+        captures,
+        decoder,
+        start or log.start,
+        with_gtids=log.gtids,
+    )
+
+
+def assemble(log: Log, start: Position | None = None, captures: Sequence[Capture] = (ORDERS,)) -> list[Committed]:
+    """Every transaction that the log holds from ``start`` on."""
+    machine = assembler(log, start, captures)
+    sent = log.sent_from(start.offset if start else 4)
+    return [done for done in map(machine.feed, sent) if done is not None]
