@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from journal import wal
 from journal.file import BUSY_MS
 from journal.sqlite import SqliteJournal
 from tests.journal.conftest import OpenJournal
-from tests.journal.rows import offsets, read_all, rows
+from tests.journal.rows import A, offsets, read_all, rows
 
 PAGE = 4096
 
@@ -39,51 +38,12 @@ async def test_the_log_stays_short(journal: SqliteJournal, path: Path) -> None:
     assert path.stat().st_size > 5 << 20
 
 
-@contextmanager
-def relay(path: Path) -> Iterator[None]:
-    """Two readers, of which one begins before the other ends: there is never a moment without."""
-    over = threading.Event()
-
-    def read() -> None:
-        holder, other = (apsw.Connection(str(path)) for _ in range(2))
-        holder.execute("BEGIN; SELECT count(*) FROM journal").fetchall()
-        while not over.is_set():
-            other.execute("BEGIN; SELECT count(*) FROM journal").fetchall()
-            holder.execute("COMMIT")
-            holder, other = other, holder
-        holder.close()
-        other.close()
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-async def test_readers_that_overlap_do_not_let_it_grow(
-    open_journal: OpenJournal, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With a reader at every moment, a log that has grown long waits until all have moved on, and starts anew."""
-    monkeypatch.setattr(wal, "FOLD_PAGES", 50)
-    monkeypatch.setattr(wal, "LONG_PAGES", 200)
-    journal = await open_journal()
-    lengths = [0]
-    with relay(path):
-        while lengths[-1] >= max(lengths) and len(lengths) < 200:
-            await append_and_fold(journal, 1)
-            lengths.append(journal._writer.wal._pages)
-
-    assert lengths[-1] < lengths[-2]
-
-
 class Recorder:
     """A connection that notes how its log was folded: whether to wait for readers, and for how long at most."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, waiting: Callable[[], object] = int) -> None:
         self._connection = connection
+        self._waiting = waiting
         self.timeout = BUSY_MS
         self.waited: list[int] = []
 
@@ -96,7 +56,35 @@ class Recorder:
         """As the connection does it."""
         if mode == apsw.SQLITE_CHECKPOINT_RESTART:
             self.waited.append(self.timeout)
+            self._waiting()
         self._connection.wal_checkpoint(mode=mode)
+
+
+async def test_a_long_log_waits_for_its_readers(
+    open_journal: OpenJournal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader keeps the log from starting anew; grown long, it waits until that reader has moved on, and does."""
+    monkeypatch.setattr(wal, "FOLD_PAGES", 50)
+    monkeypatch.setattr(wal, "LONG_PAGES", 200)
+    monkeypatch.setattr(wal, "WAIT_MS", 10_000)
+    journal = await open_journal()
+    await journal.append(rows(1))
+    reader = apsw.Connection(str(path))
+    reader.execute("BEGIN; SELECT count(*) FROM event").fetchall()
+    moved_on = threading.Thread(target=lambda: reader.execute("COMMIT"))
+    recorder: Any = Recorder(journal._writer._connection, moved_on.start)
+    journal._writer.wal._connection = recorder
+
+    while not recorder.waited and journal.head(A) < 10_000:
+        await append_and_fold(journal, 1)
+    long = journal._writer.wal._pages
+    await append_and_fold(journal, 1)
+    if moved_on.ident:
+        moved_on.join()
+    reader.close()
+
+    assert long >= 200
+    assert journal._writer.wal._pages < 50
 
 
 async def test_a_shell_left_open_does_not_hold_up_the_writer(
