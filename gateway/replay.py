@@ -113,12 +113,14 @@ class Replay:
         if len(self._workers) < self._most_workers:
             self._workers.add(asyncio.get_running_loop().create_task(self._work()))
 
-    def stop(self) -> None:
-        """Serve no more pages."""
+    async def stop(self) -> None:
+        """Serve no more pages; when it returns, nobody reads the journal any more."""
         self._stopped = True
         self._queue.clear()
-        for worker in list(self._workers):
+        workers = list(self._workers)
+        for worker in workers:
             worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
 
     async def _work(self) -> None:
         try:

@@ -107,7 +107,7 @@ class Gateway:
             timer.cancel()
         self._timers.clear()
         self._telling.stop()
-        self._shared.replay.stop()
+        await self._shared.replay.stop()
         try:
             async with asyncio.timeout(deadline):
                 await self._send_away()

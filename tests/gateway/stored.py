@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -20,6 +21,8 @@ class StoredJournal:
     def __init__(self) -> None:
         self.error: Exception | None = None  # what reads raise, if anything
         self.reads = 0
+        self.open_gate = asyncio.Event()  # reads wait until it is set
+        self.open_gate.set()
         self._now = 0.0
         self._appended: dict[str, list[tuple[float, int]]] = {}  # when, and the first offset
 
@@ -66,6 +69,7 @@ class StoredJournal:
     async def read(self, channel: str, after: int, limit: int = 1000, max_bytes: int = 1 << 20) -> list[Event]:
         """A page, counted."""
         self.reads += 1
+        await self.open_gate.wait()
         if self.error is not None:
             raise self.error
         return await self._journal.read(channel, after, limit, max_bytes)

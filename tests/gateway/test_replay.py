@@ -246,8 +246,9 @@ async def test_stop_serves_nobody_any_more() -> None:
     go, bench.journal.delay = held()
     _, sink = bench.subscribe(0)
     await until(lambda: bench.journal.reads == 1)
-    bench.replay.stop()
+    await bench.replay.stop()
+    assert not bench.replay._workers
     bench.subscribe(1)
     go.set()
-    await until(lambda: not bench.replay._workers)
+    await asyncio.sleep(0)
     assert (sink.frames, bench.journal.reads) == ([], 1)
