@@ -52,10 +52,15 @@ class NodeProgram:
         """Wait until the lines so far satisfy `reached`, and return them."""
         try:
             async with asyncio.timeout(DEADLINE), self._said:
-                await self._said.wait_for(lambda: reached(self.lines))
+                await self._said.wait_for(lambda: reached(self.lines) or self._ended)
         except TimeoutError:
             raise AssertionError(f"not reached within {DEADLINE} s; heard: {self.lines}") from None
+        assert reached(self.lines), f"the program has ended; heard: {self.lines}"
         return list(self.lines)
+
+    @property
+    def _ended(self) -> bool:
+        return bool(self.lines) and "ended" in self.lines[-1]
 
     async def order(self, word: str) -> None:
         """Write a line to the program."""

@@ -463,6 +463,17 @@ async def test_cursor_outlives_the_page(subscriber: Start) -> None:
             assert rows(await client.until(saw(("k3f9", 4)))) == [("k3f9", 4)]
 
 
+async def test_cursor_is_stored_while_rows_come(subscriber: Start) -> None:
+    """A page that is killed has stored its cursor too, a moment after the row."""
+
+    async def serve(peer: Peer) -> None:
+        await peer.accept("k3f9", 0)
+        await peer.events(1, 3)
+
+    async with ScriptedGateway(serve) as gateway, subscriber(gateway.url, saved={}) as client:
+        await client.until(lambda lines: any('"offset":3' in str(saved) for saved in told(lines, "saved")))
+
+
 async def test_rows_of_a_replaced_subscription_are_dropped(subscriber: Start) -> None:
     """Rows and answers for a subscription that was closed since are not the next one's."""
 
