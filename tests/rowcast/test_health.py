@@ -61,7 +61,13 @@ def test_nobody_there_is_told(scheme, free_port):
     assert ask(f"{scheme}://127.0.0.1:{free_port}/", 2) is not None
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "example", "http://", "http://[", "ws://"])
-def test_what_is_no_url_is_told(url):
-    """Other schemes and broken URLs are reasons too; files are not read."""
+@pytest.mark.parametrize("url", ["http://", "http://[", "ws://"])
+def test_a_broken_url_is_told(url):
+    """It is a reason like any other."""
     assert ask(url, 1) is not None
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "example", "ftp://127.0.0.1/"])
+def test_other_schemes_are_refused(url):
+    """No file is read and nothing else is asked."""
+    assert ask(url, 1) == "is not an http, https, ws or wss URL"

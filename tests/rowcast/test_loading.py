@@ -235,6 +235,7 @@ def test_variables_of_others_are_left_alone(write):
             "ROWCAST_DEV_DIR": ".dev",
             "ROWCAST_DEMO_MYSQL_URL": URL,
             "ROWCAST_TEST_X": "1",
+            "ROWCAST_PORT": "tcp://10.0.0.1:8080",
             "ROWCAST_SERVICE_HOST": "10.0.0.1",
             "ROWCAST_PORT_8080_TCP_ADDR": "10.0.0.1",
             "PATH": "/bin",

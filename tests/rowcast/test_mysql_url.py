@@ -65,3 +65,5 @@ def test_bad_urls_are_refused_without_their_password(text, expected):
         MysqlUrl.parse(text)
     assert "s3" not in str(caught.value)
     assert "cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None  # urllib's own text would hold it

@@ -95,14 +95,16 @@ async def test_it_comes_back_where_it_was(source, follow):
 
 
 async def test_it_waits_with_no_event_seen_yet(source, follow):
-    """The place where it subscribed is remembered too, so that nothing before the first event is missed."""
+    """The place where it subscribed is remembered too: nothing after it is missed, nothing before it shown."""
+    await source.add('{"n":0}')
     shown, noted = follow()
     await until(lambda: source.gateway.stats.subscriptions == 1)
     await source.gateway.drain(0)
     await until(lambda: any("coming back" in note for note in noted))
     await source.add('{"n":1}', live=False)
     await source.start()
-    await until(lambda: len(shown) == 1)
+    await until(lambda: shown)
+    assert [json.loads(line)["message"]["n"] for line in shown] == [1]
 
 
 async def test_gaps_and_the_sources_state_are_notes(source, follow):
@@ -115,6 +117,21 @@ async def test_gaps_and_the_sources_state_are_notes(source, follow):
     await until(lambda: len(shown) == 1)
     assert any("source down, 1234 ms behind" in note for note in noted)
     assert "gap: nothing between 0 and 2: purged" in noted
+
+
+async def test_a_gap_is_passed_once(source, follow):
+    """Who comes back right behind a gap is not told of it again."""
+    _, noted = follow()
+    await until(lambda: source.gateway.stats.subscriptions == 1)
+    await source.add('{"reason":"purged"}', op=GAP)
+    await until(lambda: any("gap" in note for note in noted))
+    await source.gateway.drain(0)
+    await source.start()
+    shown_before = len(noted)
+    await until(lambda: source.gateway.stats.subscriptions == 1)
+    await source.add('{"reason":"reset"}', op=GAP)
+    await until(lambda: any("reset" in note for note in noted[shown_before:]))
+    assert [note for note in noted if "purged" in note] == ["gap: nothing between 0 and 2: purged"]
 
 
 async def test_an_unknown_channel_is_a_matter_of_usage(source):
