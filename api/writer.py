@@ -153,8 +153,6 @@ class ResultWriter:
     def _admit(self, pending: _Pending) -> None:
         if self._closing:
             raise DatabaseAway("the server is shutting down")
-        if self.error is not None:
-            raise DatabaseAway(self.error)
         # A batch that exceeds the bounds by itself is taken when nothing else waits.
         rows, size = self._rows + len(pending.rows), self._bytes + pending.size
         if self._queue and (rows > self._max_rows or size > self._max_bytes):
@@ -243,11 +241,11 @@ class ResultWriter:
             else:
                 self.stats.failed += len(pending.rows)
             pending.fail(error)
-        if isinstance(error, DatabaseAway | OutcomeUnknown):
+        if isinstance(error, DatabaseAway):
             self._away(error)
 
     async def _check(self) -> None:
-        """See whether rows can be saved; what waits does not wait for a database that is away."""
+        """See whether rows can be saved. If not, whoever waits is told so: they wait for one attempt at most."""
         try:
             await self._in_thread(self._table.check)
         except DatabaseAway as error:
@@ -265,7 +263,7 @@ class ResultWriter:
         self._away(error)
         self._fail(self._take_all(), error)
 
-    def _away(self, error: SaveFailed) -> None:
+    def _away(self, error: DatabaseAway) -> None:
         if self.error != error.reason:  # one line for each change, not for each attempt
             log.warning("rows cannot be saved: %s", error.__cause__ or error)
         self.error = error.reason
