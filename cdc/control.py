@@ -112,7 +112,8 @@ class Control:
             " JOIN information_schema.CHECK_CONSTRAINTS k"
             "   ON k.CONSTRAINT_SCHEMA = c.TABLE_SCHEMA AND k.TABLE_NAME = c.TABLE_NAME"
             " WHERE c.TABLE_SCHEMA = %s AND c.TABLE_NAME = %s"
-            "   AND LOWER(REPLACE(k.CHECK_CLAUSE, ' ', '')) = CONCAT('json_valid(`', LOWER(c.COLUMN_NAME), '`)')",
+            "   AND LOWER(REPLACE(k.CHECK_CLAUSE, ' ', ''))"
+            "     = LOWER(CONCAT('json_valid(`', REPLACE(REPLACE(c.COLUMN_NAME, '`', '``'), ' ', ''), '`)'))",
             (schema, table),
         )
         return frozenset(str(row["name"]) for row in found)
