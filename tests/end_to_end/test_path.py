@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shlex
 import signal
 import urllib.request
 from typing import Any
@@ -14,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from devenv.database import Server
 from tests.end_to_end.conftest import MakeProduct
-from tests.faults.product import Product, fetch
+from tests.faults.product import ROOT, Product, fetch
 from tests.faults.recorder import Recorder
 from tests.faults.verdict import judge, table
 from tests.faults.writers import Writer
@@ -145,3 +147,21 @@ async def test_no_password_is_logged(mariadb: Server, make_product: MakeProduct)
     assert "rowcast" in told
     assert "reader-secret" not in told
     assert "writer-secret" not in told
+
+
+async def test_the_commands_of_the_readme(mariadb: Server, make_product: MakeProduct) -> None:
+    """The INSERT and the POST that the README types arrive."""
+    readme = (ROOT / "README.md").read_text()
+    (statement,) = re.findall(r'^\./dev sql -e (".*")$', readme, re.MULTILINE)
+    (body,) = re.findall(r"^  -d '(.*)'$", readme, re.MULTILINE)
+    product = make_product(mariadb)
+    await product.ready()
+    async with Recorder(product.gateway) as detections, Recorder(product.gateway, "scraped_updates") as scraped:
+        await detections.live.wait()
+        await scraped.live.wait()
+        await asyncio.to_thread(product.sql, shlex.split(statement)[0])
+        await asyncio.to_thread(post, product, json.loads(body))
+        await detections.until_seen(1)
+        await scraped.until_seen(1)
+    assert detections.seen[0].message["cctv_id"] == 7
+    assert scraped.seen[0].message["url"] == "https://example.org/item/1"
