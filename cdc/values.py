@@ -74,10 +74,13 @@ def binary(raw: bytes) -> bytes:
     return b'"' + base64.b64encode(raw) + b'"'
 
 
+_SMALLEST_NORMAL = 2.0**-126  # below it a 32-bit float loses digits
+
+
 def float32(raw: bytes) -> bytes:
     """FLOAT: the shortest decimal that reads back as the same 32-bit float."""
     (value,) = struct.unpack("<f", raw)
-    for digits in (6, 7, 8, 9):
+    for digits in range(6 if abs(value) >= _SMALLEST_NORMAL else 1, 10):  # six digits are never too many for the others
         shortest = f"{value:.{digits}g}"
         if struct.pack("<f", float(shortest)) == raw:
             break
