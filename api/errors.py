@@ -164,6 +164,9 @@ class OutcomeUnknown(SaveFailed):
     status = 503
     outcome = "unknown"
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}: the row may be saved", hint="look for the row before sending it again")
+
 
 def install(app: falcon.asgi.App[Any, Any]) -> None:
     """Let every failure of ``app`` be answered from here."""

@@ -24,7 +24,7 @@ from api.errors import (
     RowRefused,
     SaveFailed,
 )
-from api.rows import Row
+from api.rows import MAX_ITEM_ERRORS, Row
 
 T = TypeVar("T")
 
@@ -113,20 +113,18 @@ class ResultTable:
     def _transaction(self, work: Callable[[Cursor], T]) -> T:
         """Do ``work`` and commit; once more on a new connection if the old one was lost before COMMIT."""
         try:
-            result = self._attempt(work)
+            return self._attempt(work)
         except _Lost:
             try:
-                result = self._attempt(work)
+                return self._attempt(work)
             except _Lost as lost:
                 raise _away(lost.error) from lost.error
-        self._commit()
-        return result
 
     def _attempt(self, work: Callable[[Cursor], T]) -> T:
         connection = self._connected()
         try:
             with connection.cursor() as cursor:
-                return work(cursor)
+                result = work(cursor)
         except (RowRefused, BatchRefused):
             self._rollback(connection)
             raise
@@ -138,17 +136,16 @@ class ResultTable:
                 raise _Lost(error) from error
             self._rollback(connection)
             raise _failure(error) from error
+        self._commit(connection)
+        return result
 
-    def _commit(self) -> None:
+    def _commit(self, connection: Connection) -> None:
         try:
-            self._connected().commit()
+            connection.commit()
         except pymysql.Error as error:
             # Even an error from the server may follow a commit that stands (semi-sync, KILL), so all are one.
             self._drop()
-            raise OutcomeUnknown(
-                "the connection broke after COMMIT was sent: the row may be saved",
-                hint="look for the row before sending it again",
-            ) from error
+            raise OutcomeUnknown("the connection broke after COMMIT was sent") from error
 
     def _rollback(self, connection: Connection) -> None:
         try:
@@ -186,6 +183,8 @@ class ResultTable:
                 ids.append(outcome)
             else:
                 errors.append(ItemFailure(index=index, error=outcome.reason, path=outcome.failure.path))
+                if len(errors) == MAX_ITEM_ERRORS:
+                    break
         if errors:
             raise BatchRefused(errors)
         return ids

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeVar, TypeVarTuple
 
-from api.errors import DatabaseAway, DeadlinePassed, OutcomeUnknown, QueueFull, SaveFailed
+from api.errors import DatabaseAway, DatabaseBusy, DeadlinePassed, OutcomeUnknown, QueueFull, SaveFailed
 from api.rows import Row
 from api.table import ResultTable
 
@@ -28,7 +28,6 @@ A = TypeVarTuple("A")
 GROUP_ROWS = 512
 GROUP_BYTES = 4 << 20
 BACK_OFF = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reach the database; the last one repeats
-_LOOK = "look for the row before sending it again"
 IDLE_CHECK = 15.0  # seconds without work after which the connection is tried
 
 
@@ -147,8 +146,7 @@ class ResultWriter:
         if pending.state is _State.QUEUED:
             pending.fail(DeadlinePassed(f"waited {self._deadline:g} seconds for the database"))
         else:
-            reason = f"the database did not answer in {self._deadline:g} seconds: the row may be saved"
-            pending.fail(OutcomeUnknown(reason, hint=_LOOK))
+            pending.fail(OutcomeUnknown(f"the database did not answer in {self._deadline:g} seconds"))
 
     def _admit(self, pending: _Pending) -> None:
         if self._closing:
@@ -209,13 +207,15 @@ class ResultWriter:
         try:
             await (self._save_batch(group[0]) if group[0].batch else self._save_rows(group))
         except SaveFailed as error:
+            if isinstance(error, OutcomeUnknown | DatabaseBusy):
+                log.warning("a group of %d was not saved, or not for certain: %s", len(group), error.__cause__)
             self._fail(group, error)
         except asyncio.CancelledError:
-            self._fail(group, OutcomeUnknown("the server is shutting down: the row may be saved", hint=_LOOK))
+            self._fail(group, OutcomeUnknown("the server is shutting down"))
             raise
         except Exception:
             log.exception("a group of %d could not be saved", len(group))
-            self._fail(group, OutcomeUnknown("internal error: the row may be saved", hint=_LOOK))
+            self._fail(group, OutcomeUnknown("internal error"))
         else:
             self.stats.groups += 1
 
