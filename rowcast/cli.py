@@ -7,12 +7,13 @@ import logging
 import os
 import sys
 import tempfile
+import time
 import tomllib
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -24,6 +25,7 @@ INTERRUPTED = 130  # as a shell says it of SIGINT
 _MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
 
 Command = Callable[..., Any]
+T = TypeVar("T")
 
 
 def with_settings(command: Command) -> Command:
@@ -85,12 +87,19 @@ def api(config: Path | None, flags: tuple[str, ...]) -> None:
 
 @cli.command()
 @with_settings
-def migrate(config: Path | None, flags: tuple[str, ...]) -> None:
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="How long to wait for a database that is out of reach.",
+)
+def migrate(config: Path | None, flags: tuple[str, ...], wait: float) -> None:
     """Create database, tables and accounts. Safe to repeat."""
     from rowcast.migrate import migrate
 
     settings = read(config, flags, "mysql.url").settings
-    for line in migrate(settings, _demo_url()):
+    for line in _patiently(lambda: migrate(settings, _demo_url()), wait):
         click.echo(line)
 
 
@@ -210,6 +219,18 @@ def _report() -> str:
     with tempfile.NamedTemporaryFile("w", prefix="rowcast-", suffix=".log", delete=False) as file:
         traceback.print_exc(file=file)
     return file.name
+
+
+def _patiently(work: Callable[[], T], seconds: float) -> T:
+    """Do the work, again each second for so long while something that it needs is out of reach."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return work()
+        except Failure as failure:
+            if failure.exit_code != UNREACHABLE or time.monotonic() >= deadline:
+                raise
+            time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
 
 
 def _demo_url() -> MysqlUrl | None:

@@ -68,8 +68,9 @@ def test_compose_accepts_it(tmp_path):
 
 
 def test_its_services_are_those_of_the_documentation(services):
-    """The database, the migration, and one for each port."""
-    assert sorted(services) == sorted(["mysql", *OURS])
+    """Two databases to choose from, the migration, and one for each port."""
+    assert sorted(services) == sorted(["mariadb", "mysql", *OURS])
+    assert services["mariadb"]["profiles"] == ["mariadb"]
 
 
 def test_nothing_starts_without_passwords(tmp_path):
@@ -114,12 +115,13 @@ def test_each_role_gets_the_secrets_it_needs_and_no_more(services):
 
 
 def test_services_start_in_order(services):
-    """The database is healthy before the migration, and that is done before anything serves."""
+    """The migration waits for the database and is done before anything serves."""
 
     def after(name: str) -> dict[str, str]:
         return {other: how["condition"] for other, how in services[name].get("depends_on", {}).items()}
 
-    assert after("migrate") == {"mysql": "service_healthy"}
+    assert after("migrate") == {}
+    assert services["migrate"]["command"] == ["migrate", "--wait", "180"]
     assert after("websocket") == after("api") == {"migrate": "service_completed_successfully"}
     assert all(services[name]["healthcheck"]["test"] for name in ("mysql", "websocket", "api"))
 
@@ -145,11 +147,19 @@ def test_the_page_looks_for_the_gateway_where_it_is_published(tmp_path):
 
 
 def test_the_database_can_be_swapped(tmp_path):
-    """MariaDB takes MySQL's place by its image's name; its configuration is mounted where both look for it."""
-    done = config(tmp_path, **PASSWORDS, ROWCAST_DATABASE_IMAGE="mariadb:11.4")
-    mysql = json.loads(_json(done.stdout))["services"]["mysql"]
-    assert mysql["image"] == "mariadb:11.4"
-    assert any(volume.endswith("my.cnf:/etc/mysql/conf.d/rowcast.cnf:ro") for volume in mysql["volumes"])
+    """MariaDB has a profile, a volume of its own and the same configuration; one variable sends everybody there."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert re.search(r"^  mariadb:\n    <<: \*database\n    profiles: \[\"mariadb\"\]", text, re.MULTILINE)
+    done = config(tmp_path, **PASSWORDS, ROWCAST_DATABASE_HOST="mariadb", COMPOSE_PROFILES="mariadb")
+    found = json.loads(_json(done.stdout))["services"]
+    urls = [
+        value
+        for name in OURS
+        for variable, value in found[name]["environment"].items()
+        if variable.endswith("MYSQL_URL") and value
+    ]
+    assert len(urls) == 4
+    assert all("@mariadb:3306/" in url for url in urls)
 
 
 def test_images_are_pinned(services):

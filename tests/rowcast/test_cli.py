@@ -226,3 +226,17 @@ def test_an_internal_error_names_the_place_of_its_details(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main(["health", "http://x"])
     assert capsys.readouterr().err.endswith("details in the log above\n")
+
+
+def test_migrate_waits_for_a_database_that_starts(make_server, tmp_path):
+    """With --wait it goes on trying, and does its work once the server answers."""
+    server = make_server()
+    server.stop()
+    url = server.url("root", server.root_password, "rowcast_waited")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ROWCAST_MYSQL_URL": url}
+    command = [sys.executable, "-m", "rowcast", "migrate", "--wait", "60"]
+    waiting = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    server.start()
+    said, _ = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0
+    assert "database rowcast_waited created" in said
