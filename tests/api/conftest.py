@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -18,6 +19,15 @@ from tests.api.stubs import Journal
 PASSWORD = "s3cret-Wr1ter'ж"
 
 _numbers = itertools.count()
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run every test on plain asyncio and, where it can be had, on uvloop: both are used in the field."""
+    try:
+        import uvloop
+    except ImportError:
+        return {"asyncio": asyncio.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 def make_database(server: Server) -> Address:
