@@ -111,6 +111,8 @@ class CuttingProxy:
             with self._lock:
                 self._links.add(link)
             link.start()
+            if self._closed:  # close() came between the accept and now, and did not see the link
+                link.cut()
 
     def _hold(self) -> None:
         self._flowing.wait()
