@@ -30,12 +30,15 @@ class Capture(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """A transaction: its changes, the boundaries around it, what it looked like, commit time in Unix seconds."""
+    """A transaction: its changes, the boundaries around it, what it looked like, commit time in Unix seconds.
+
+    The assembler always knows what it looked like; None stands for no transaction at all, only rows read from tables.
+    """
 
     changes: Sequence[Change]
     start: Position
     end: Position
-    fingerprint: Fingerprint
+    fingerprint: Fingerprint | None
     committed: float
 
 

@@ -11,13 +11,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
 from cdc.assembler import Committed
-from cdc.control import ConnectArgs, Control
+from cdc.control import Control
 from cdc.errors import PositionLost, SourceError, Superseded
+from cdc.fetch import Request, TableChannel
 from cdc.handoff import Handoff
 from cdc.position import Checkpoint
 from cdc.reader import Origin, Reader
@@ -36,6 +37,7 @@ _LAG_OF_LIVE = 2000  # milliseconds behind which a connected source is catching 
 _QUICK, _SLOWEST = 0.25, 10.0  # bounds of the wait before a reconnect, in seconds
 _STABLE = 10.0  # seconds after which a connection counts as a success
 _SUPERSEDED_WAIT = 60.0
+_KNOWN = 1000  # events whose keys say which rows of a table the journal has
 
 
 class Appender(Protocol):
@@ -47,6 +49,12 @@ class Appender(Protocol):
 
     async def append(self, batch: Sequence[Transaction]) -> list[Event]:
         """Make a batch durable and return its events."""
+
+    def head(self, channel: str) -> int:
+        """A channel's newest offset, 0 when it never had an event."""
+
+    async def read(self, channel: str, after: int, limit: int = 1000) -> list[Event]:
+        """Events after ``after``, oldest first."""
 
 
 class CaptureStats(msgspec.Struct):
@@ -85,6 +93,7 @@ class CaptureLoop:
         self.stats = CaptureStats()
         self._at_end = False  # the reader is at the log's end, the journal not yet
         self._reached_end = False
+        self._repair: Repair | None = None
 
     # Start
 
@@ -119,13 +128,17 @@ class CaptureLoop:
 
     async def _session(self) -> None:
         """One connection's life: a thread reads and assembles, this side appends and publishes."""
-        checkpoint = await self._start_checkpoint()
+        repair, self._repair = self._repair, None
+        checkpoint = repair.checkpoint if repair else await self._start_checkpoint()
+        requests = repair.requests if repair else await self._requests(checkpoint)
         self._at_end = self._reached_end = False
         handoff = Handoff(asyncio.get_running_loop())
-        reader = Reader(self._origin, checkpoint, handoff, self._connected, lambda: self._caught_up(handoff))
+        reader = Reader(
+            self._origin, checkpoint, handoff, self._connected, lambda: self._caught_up(handoff), requests=requests
+        )
         threading.Thread(target=reader.run, name="binlog-reader", daemon=True).start()
         try:
-            await self._drain(handoff, checkpoint)
+            await self._drain(handoff, msgspec.structs.replace(checkpoint, tables=_tables(self._origin)))
         finally:
             handoff.close()
             reader.abort()
@@ -135,10 +148,21 @@ class CaptureLoop:
         text = self._journal.checkpoint
         if text is not None:
             return Checkpoint.decode(text)
-        checkpoint = await asyncio.to_thread(_first_checkpoint, self._origin.connect)
+        checkpoint = await asyncio.to_thread(_first_checkpoint, self._origin)
         await self._append([Transaction((), checkpoint.encode(), time.time())])
         logger.info("new journal: capturing from the log's end, %s", checkpoint.end)
         return checkpoint
+
+    async def _requests(self, checkpoint: Checkpoint) -> list[Request]:
+        """What channels need that are new, or were not fed from their table until now."""
+        requests = []
+        for channel in self._origin.channels:
+            if not self._journal.head(channel.channel):
+                if channel.seed:
+                    requests.append(Request(channel))
+            elif checkpoint.tables.get(channel.channel) != channel.source:
+                requests.append(await self._repair_of(channel, "reset", f"{channel.source} was not captured meanwhile"))
+        return requests
 
     async def _drain(self, handoff: Handoff, checkpoint: Checkpoint) -> None:
         """Append whatever is ready, for ever. The batch that waits while the last one is written is the next."""
@@ -146,15 +170,17 @@ class CaptureLoop:
         written = time.monotonic()
         while True:
             try:
-                async with asyncio.timeout(_CHECKPOINT_INTERVAL if idle else None):
+                async with asyncio.timeout(_CHECKPOINT_INTERVAL if idle else None) as due:
                     batch = await handoff.take()
             except TimeoutError:
+                if not due.expired():
+                    raise  # the reader died of it
                 batch = []
             transactions, last = _transactions(batch, checkpoint)
             if not transactions:
                 idle = last or idle
-                due = time.monotonic() - written >= _CHECKPOINT_INTERVAL
-                transactions = [idle] if idle and due else []
+                elapsed = time.monotonic() - written
+                transactions = [idle] if idle and elapsed >= _CHECKPOINT_INTERVAL else []
             elif last is not None:
                 transactions.append(last)
             if transactions:
@@ -203,7 +229,7 @@ class CaptureLoop:
         self._at_end = not handoff.empty
         if handoff.empty and self.state != STALLED:
             self._reached_end = True
-            self._tell(LIVE, self.lag_ms if self.state == LIVE else 0, "")
+            self._tell(LIVE, 0, "")
 
     def _connected(self) -> None:
         """The reader's stream is open."""
@@ -219,17 +245,34 @@ class CaptureLoop:
     # What is gone
 
     async def _announce_gap(self, error: PositionLost, seconds: float) -> None:
-        """Tell every channel that rows may be missing, and go on from the oldest that the server still has."""
+        """Tell every channel that rows may be missing, and bring what the tables still tell of them.
+
+        The log is followed from its end on: read from its beginning, it would repeat what was captured before. Gap
+        and rows reach the journal together, by the next session.
+        """
         logger.warning("the log does not continue: %s", error)
         try:
-            checkpoint = await asyncio.to_thread(_oldest_checkpoint, self._origin.connect)
+            checkpoint = await asyncio.to_thread(_first_checkpoint, self._origin)
         except SourceError as away:
             await self._pause(away, seconds)
             return
-        message = msgspec.json.encode({"reason": error.reason, "detail": str(error)})
-        changes = [Change(channel.channel, GAP, message) for channel in self._origin.channels]
-        await self._append([Transaction(changes, checkpoint.encode(), time.time())])
+        requests = [await self._repair_of(c, error.reason, str(error)) for c in self._origin.channels]
+        self._repair = Repair(checkpoint, requests)
         await asyncio.sleep(seconds)
+
+    async def _repair_of(self, channel: TableChannel, reason: str, detail: str) -> Request:
+        """A gap, and the rows above those that the journal knows."""
+        head = self._journal.head(channel.channel)
+        events = await self._journal.read(channel.channel, max(0, head - _KNOWN), _KNOWN)
+        gap = Change(channel.channel, GAP, msgspec.json.encode({"reason": reason, "detail": detail}))
+        return Request(channel, [event.message for event in events if event.op != GAP], [gap])
+
+
+class Repair(NamedTuple):
+    """Where the next session begins, and what it fetches first."""
+
+    checkpoint: Checkpoint
+    requests: Sequence[Request]
 
 
 class Backoff:
@@ -261,19 +304,16 @@ def _transactions(batch: Sequence[Committed], checkpoint: Checkpoint) -> tuple[l
 
 
 def _transaction(committed: Committed, origin: Checkpoint) -> Transaction:
-    checkpoint = Checkpoint(origin.flavour, origin.server, committed.start, committed.end, committed.fingerprint)
+    checkpoint = msgspec.structs.replace(origin, start=committed.start, end=committed.end, last=committed.fingerprint)
     return Transaction(committed.changes, checkpoint.encode(), committed.committed)
 
 
-def _first_checkpoint(connect: ConnectArgs) -> Checkpoint:
-    with Control(connect) as control:
+def _first_checkpoint(origin: Origin) -> Checkpoint:
+    with Control(origin.connect) as control:
         server = control.server()
         end = control.end(gtids=server.gtids)
-    return Checkpoint(server.flavour, server.identity, end, end)
+    return Checkpoint(server.flavour, server.identity, end, end, tables=_tables(origin))
 
 
-def _oldest_checkpoint(connect: ConnectArgs) -> Checkpoint:
-    with Control(connect) as control:
-        server = control.server()
-        oldest = control.oldest()
-    return Checkpoint(server.flavour, server.identity, oldest, oldest)
+def _tables(origin: Origin) -> dict[str, str]:
+    return {channel.channel: channel.source for channel in origin.channels}

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pymysql
-from pymysql.cursors import DictCursor
+from pymysql.converters import conversions
+from pymysql.cursors import Cursor, DictCursor
 
 from cdc.errors import SourceError, SourceRefused, StreamLost
 from cdc.position import Flavour, Position, from_server, is_tagged
@@ -16,6 +17,8 @@ ConnectArgs = Mapping[str, Any]
 
 CONNECT_TIMEOUT = 5.0  # seconds
 _QUERY_TIMEOUT = 10.0
+_SELECT_TIMEOUT = 120.0  # a table without a fitting index may take its time
+_ENCODERS = {kind: encode for kind, encode in conversions.items() if not isinstance(kind, int)}
 _REFUSALS = frozenset({1044, 1045, 1049, 1142, 1227, 1698, 3118, 3955})
 _PARSE_ERROR, _UNKNOWN_COLUMN = 1064, 1054
 
@@ -37,15 +40,24 @@ class Server(NamedTuple):
 class Control:
     """A short connection for questions; a context manager.
 
-    Raises StreamLost when the server is away, SourceRefused when it turns us down.
+    Raises StreamLost when the server is away, SourceRefused when it turns us down. With ``raw`` the driver converts
+    nothing, and ``raw_rows`` gives values as the server prints them.
     """
 
-    def __init__(self, connect: ConnectArgs) -> None:
-        options = {"connect_timeout": CONNECT_TIMEOUT, "read_timeout": _QUERY_TIMEOUT, "write_timeout": _QUERY_TIMEOUT}
+    def __init__(self, connect: ConnectArgs, *, raw: bool = False) -> None:
+        options: dict[str, Any] = {
+            "connect_timeout": CONNECT_TIMEOUT,
+            "read_timeout": _QUERY_TIMEOUT,
+            "write_timeout": _QUERY_TIMEOUT,
+        }
+        if raw:
+            options |= {"use_unicode": False, "conv": _ENCODERS, "read_timeout": _SELECT_TIMEOUT}
         try:
             self._connection = pymysql.connect(**{**options, **connect, "cursorclass": DictCursor, "autocommit": True})
         except pymysql.MySQLError as error:
             raise translate(error) from None
+        except OSError as error:  # not from the network, which the driver translates: a certificate that is not there
+            raise StreamLost(f"cannot connect: {error}") from None
         self.flavour: Flavour = "mariadb" if "MariaDB" in _version(self._connection) else "mysql"
 
     def __enter__(self) -> Control:
@@ -58,6 +70,15 @@ class Control:
         """The result of one statement."""
         try:
             with self._connection.cursor() as cursor:
+                cursor.execute(sql, args or None)
+                return [{name: _plain(value) for name, value in row.items()} for row in cursor.fetchall()]
+        except pymysql.MySQLError as error:
+            raise translate(error) from None
+
+    def raw_rows(self, sql: str, args: Sequence[object] = ()) -> list[tuple[bytes | None, ...]]:
+        """The result of one statement, each value in the bytes that the server printed; needs ``raw``."""
+        try:
+            with self._connection.cursor(Cursor) as cursor:
                 cursor.execute(sql, args or None)
                 return list(cursor.fetchall())
         except pymysql.MySQLError as error:
@@ -88,8 +109,7 @@ class Control:
         """Where the log ends now."""
         if self.flavour == "mariadb":
             position = from_server(self.rows("SHOW MASTER STATUS")[0])
-            found = self.rows("SELECT BINLOG_GTID_POS(%s, %s) AS gtid", (position.file, position.offset))
-            return Position(position.file, position.offset, str(found[0]["gtid"] or ""))
+            return self.mariadb_position(position.file, position.offset)
         try:
             found = self.rows("SHOW BINARY LOG STATUS")
         except SourceError:  # the words of MySQL before 8.4
@@ -98,6 +118,11 @@ class Control:
         if gtids and not is_tagged(position.gtid or ""):
             return position
         return Position(position.file, position.offset)
+
+    def mariadb_position(self, file: str, offset: int) -> Position:
+        """A place in MariaDB's log with the GTIDs before it."""
+        found = self.rows("SELECT BINLOG_GTID_POS(%s, %s) AS gtid", (file, offset))
+        return Position(file, offset, str(found[0]["gtid"] or ""))
 
     def oldest(self) -> Position:
         """Where the log begins: the first event of the oldest file that was not purged."""
@@ -128,6 +153,10 @@ def translate(error: pymysql.MySQLError) -> SourceError:
     if isinstance(error, pymysql.ProgrammingError):
         return SourceRefused(f"{code}: {text}")
     return StreamLost(text)
+
+
+def _plain(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _version(connection: pymysql.Connection[Any]) -> str:

@@ -49,7 +49,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     ``start`` lies one transaction before ``end``. Coordinates alone prove nothing: after a RESET or a restore the
     same numbers can name other rows, and both servers then resume silently. ``last`` is None until the first
-    transaction after a first start, and then ``start`` equals ``end``.
+    transaction after a first start, and then ``start`` equals ``end``. ``tables`` says which table fed each channel:
+    a channel that was left out for a while, or had another table, has missed what came meanwhile.
     """
 
     flavour: Flavour
@@ -57,6 +58,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     start: Position
     end: Position
     last: Fingerprint | None = None
+    tables: dict[str, str] = {}
 
     def encode(self) -> str:
         """The text that the journal keeps."""
@@ -78,6 +80,10 @@ class GtidState:
 
     def advance(self, gtid: str) -> None:
         """Count the transaction ``gtid`` as executed."""
+        raise NotImplementedError
+
+    def holds(self, gtid: str) -> bool:
+        """Whether the transaction ``gtid`` was executed."""
         raise NotImplementedError
 
     @staticmethod
@@ -102,6 +108,12 @@ class MariadbGtids(GtidState):
     def advance(self, gtid: str) -> None:
         """Count the transaction ``gtid`` as executed."""
         self._newest[int(gtid.split("-", 1)[0])] = gtid
+
+    def holds(self, gtid: str) -> bool:
+        """Whether the transaction ``gtid`` was executed: its domain has come as far."""
+        domain, _, sequence = gtid.split("-")
+        newest = self._newest.get(int(domain))
+        return newest is not None and int(newest.split("-")[2]) >= int(sequence)
 
     def __str__(self) -> str:
         return ",".join(self._newest[domain] for domain in sorted(self._newest))
@@ -144,6 +156,11 @@ class MysqlGtids(GtidState):
         else:
             intervals.append([n, n])
         self._intervals[source.lower()] = _joined(intervals)
+
+    def holds(self, gtid: str) -> bool:
+        """Whether the transaction ``gtid`` was executed."""
+        source, _, number = gtid.rpartition(":")
+        return any(first <= int(number) <= last for first, last in self._intervals.get(source.lower(), ()))
 
     def __str__(self) -> str:
         return ",".join(

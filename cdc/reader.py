@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from cdc.assembler import Assembler, Capture, Committed
+from cdc.backfill import Backfill
 from cdc.control import ConnectArgs, Control, Server
 from cdc.errors import MalformedEvent, PositionLost
 from cdc.events import is_heartbeat
+from cdc.fetch import Request, TableChannel, fetch
 from cdc.handoff import Closed, Handoff
 from cdc.position import Checkpoint, Fingerprint, Position, log_order
 from cdc.rows import Decoder, Shape, compile_decoder
 from cdc.source import BinlogSource
 from cdc.tablemap import TableMap
-
-
-class TableChannel(msgspec.Struct, frozen=True):
-    """One channel over one table: which columns (None: all), and 64-bit integers as strings or numbers."""
-
-    channel: str
-    schema: str
-    table: str
-    columns: tuple[str, ...] | None = None
-    bigint_strings: bool = False
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -76,6 +69,8 @@ class Overlap:
 class Reader:
     """One connection's thread. ``connected`` and ``caught_up`` are called on the event loop.
 
+    ``requests`` are rows to fetch from the tables and to put where the log has passed their snapshot.
+
     ``caught_up`` comes when the log's end at connect time was reached, and with every heartbeat after that.
     """
 
@@ -86,7 +81,10 @@ class Reader:
         handoff: Handoff,
         connected: Callable[[], None],
         caught_up: Callable[[], None],
+        *,
+        requests: Sequence[Request] = (),
     ) -> None:
+        self._requests = requests
         self._origin = origin
         self._checkpoint = checkpoint
         self._handoff = handoff
@@ -111,6 +109,7 @@ class Reader:
 
     def _stream(self) -> None:
         start = self._checkpoint.start
+        backfill = fetch(self._origin.connect, self._requests)
         with Control(self._origin.connect) as control:
             server = control.server()
             end = control.end(gtids=server.gtids)
@@ -126,27 +125,36 @@ class Reader:
         )
         overlap = Overlap(self._checkpoint)
         try:
-            self._pump(assembler, overlap, end)
+            self._pump(assembler, overlap, backfill, end)
         except MalformedEvent as error:
             if overlap.proven or not start.by_file(server.flavour):
                 raise
             # Another log lies under our coordinates, and they point into the middle of one of its events.
             raise PositionLost(f"no transaction begins at {start}: {error}", "reset") from error
 
-    def _pump(self, assembler: Assembler, overlap: Overlap, end: Position) -> None:
+    def _pump(self, assembler: Assembler, overlap: Overlap, backfill: Backfill, end: Position) -> None:
         target = log_order(end.file, end.offset)
         caught_up = False
+        newest = _nothing(self._checkpoint)
         for event in self._source.events():
             committed = assembler.feed(event)
             if committed is not None:
+                newest = committed._replace(changes=())
                 if overlap.is_new(committed):
-                    self._handoff.put(committed)
+                    self._handoff.put(backfill.admit(committed))
             elif is_heartbeat(event):
                 caught_up = False  # say it again: the server has nothing more
             if not caught_up and log_order(assembler.file, assembler.offset) >= target:
                 overlap.at_log_end()
+                if not backfill.done:  # the snapshot was taken before this end was looked up
+                    self._handoff.put(backfill.finish(newest._replace(committed=time.time())))
                 caught_up = True
                 self._handoff.call(self._caught_up)
+
+
+def _nothing(checkpoint: Checkpoint) -> Committed:
+    """No transaction, at the place of the checkpoint: what carries rows when the log has no transaction to do it."""
+    return Committed((), checkpoint.start, checkpoint.end, checkpoint.last, time.time())
 
 
 def _check_identity(checkpoint: Checkpoint, server: Server, end: Position) -> None:

@@ -87,6 +87,11 @@ def float32(raw: bytes) -> bytes:
     return shortest.encode()
 
 
+def pack_float(value: float) -> bytes:
+    """A FLOAT column's four bytes."""
+    return struct.pack("<f", value)
+
+
 def float64(raw: bytes) -> bytes:
     """DOUBLE: the shortest decimal that reads back as the same."""
     return repr(struct.unpack("<d", raw)[0]).encode()

@@ -18,7 +18,8 @@ from api.table import Address, ResultTable
 from api.writer import ResultWriter
 from cdc.capture import CATCHING_UP, DOWN, STALLED, CaptureLoop
 from cdc.errors import SourceError
-from cdc.reader import Origin, TableChannel
+from cdc.fetch import TableChannel
+from cdc.reader import Origin
 from gateway.server import Gateway
 from journal.errors import JournalError, JournalLocked
 from journal.sqlite import SqliteJournal
@@ -91,7 +92,11 @@ class _Serve:
         settings = self._settings
         channels = [
             TableChannel(
-                name, *settings.tables[name], columns=channel.columns, bigint_strings=channel.bigint == "string"
+                name,
+                *settings.tables[name],
+                columns=channel.columns,
+                bigint_strings=channel.bigint == "string",
+                seed=channel.seed,
             )
             for name, channel in settings.channels.items()
         ]

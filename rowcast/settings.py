@@ -108,6 +108,7 @@ class Channel(Struct, frozen=True):
     bigint: Annotated[Literal["number", "string"], _about("BIGINT as JSON number, or string for JavaScript's sake")] = (
         "number"
     )
+    seed: Annotated[int, Meta(ge=0, le=100_000), _about("rows of the table that a new channel begins with")] = 1000
     events: Annotated[
         tuple[Literal["insert"], ...],
         Meta(min_length=1),

@@ -21,6 +21,7 @@ class Seen(NamedTuple):
     epoch: str
     offset: int
     message: dict[str, Any]
+    op: str = "insert"
 
 
 class Recorder:
@@ -87,7 +88,7 @@ class Recorder:
 
     def _take(self, frame: dict[str, Any]) -> None:
         if "channel" in frame:
-            self.seen.append(Seen(self._epoch, frame["offset"], frame["message"]))
+            self.seen.append(Seen(self._epoch, frame["offset"], frame["message"], frame.get("op", "insert")))
             self._offset = frame["offset"]
         elif frame["type"] == "subscribed":
             self._epoch, self._offset = frame["epoch"], frame["offset"]

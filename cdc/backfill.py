@@ -1,0 +1,94 @@
+"""Rows read from a table take their place in the log: after what the snapshot holds, before what came later. Pure.
+
+A snapshot is not an exact place in the log. The server commits to the log first and to the table a little later, so
+between two places that bound the snapshot, a row can be in both. Up to the first, everything was in the snapshot;
+between the two, a row is known by its primary key; behind the second, everything is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from cdc.assembler import Committed
+from cdc.position import Position, log_order
+from journal.types import INSERT, READ, Change
+
+Key = tuple[object, ...]
+"""The primary key's values, as they stand in a message."""
+
+
+class TableRows(NamedTuple):
+    """What a snapshot gave for one channel: messages in key order, their keys, the key's columns.
+
+    ``first`` are changes that stand before the rows, such as a gap.
+    """
+
+    messages: Sequence[bytes]
+    keys: Collection[Key]
+    key_columns: Sequence[str]
+    first: Sequence[Change] = ()
+
+
+class Bounds(NamedTuple):
+    """Between what places of the log the snapshot lies. ``held(committed)``: certainly in the snapshot."""
+
+    held: Callable[[Committed], bool]
+    after: Position
+
+
+class Backfill:
+    """Lets transactions pass, and puts each channel's rows where the log has passed the snapshot, in one piece.
+
+    Until then the channel's own changes wait here; they and the rows leave in one transaction, so that a crash
+    repeats the backfill or finds it done.
+    """
+
+    def __init__(self, channels: Mapping[str, TableRows], bounds: Bounds) -> None:
+        self._channels = channels
+        self._bounds = bounds
+        self._waiting: list[Change] = []
+        self.done = not channels
+
+    def admit(self, committed: Committed) -> Committed:
+        """The transaction as it may go on: without what the rows hold already, or with the rows before it."""
+        if self.done:
+            return committed
+        if self.passed(committed.end.file, committed.end.offset - 1):
+            return self.finish(committed)
+        held = self._bounds.held(committed)
+        passing: list[Change] = []
+        for change in committed.changes:
+            if change.channel not in self._channels:
+                passing.append(change)
+            elif not held and not self._is_known(change):
+                self._waiting.append(change)
+        return committed._replace(changes=passing)
+
+    def finish(self, committed: Committed) -> Committed:
+        """The transaction with everything that waited put before its own changes."""
+        self.done = True
+        rows = [
+            change
+            for channel, table in self._channels.items()
+            for change in (*table.first, *(Change(channel, READ, message) for message in table.messages))
+        ]
+        changes = [*rows, *self._waiting, *committed.changes]
+        self._waiting = []
+        return committed._replace(changes=changes)
+
+    def passed(self, file: str, offset: int) -> bool:
+        """Whether the log has been read up to the snapshot's end."""
+        return log_order(file, offset) >= log_order(self._bounds.after.file, self._bounds.after.offset)
+
+    def _is_known(self, change: Change) -> bool:
+        table = self._channels[change.channel]
+        return change.op == INSERT and key_of(change.message, table.key_columns) in table.keys
+
+
+def key_of(message: bytes, columns: Sequence[str]) -> Key:
+    """The primary key in a message."""
+    row = msgspec.json.decode(message)
+    return tuple(row.get(column) for column in columns)

@@ -1,0 +1,124 @@
+"""What a connection fetches from the tables before it follows the log: seeds of new channels, repairs behind a gap."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from cdc import snapshot
+from cdc.backfill import Backfill, Bounds, Key, TableRows, key_of
+from cdc.control import ConnectArgs, Control
+from cdc.errors import UndecodableRow
+from cdc.position import Position
+from cdc.snapshot import TableShape
+from journal.types import Change
+
+logger = logging.getLogger(__name__)
+
+_COMPARABLE = frozenset(
+    {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "char", "varchar", "date", "datetime"}
+)
+
+
+class TableChannel(msgspec.Struct, frozen=True):
+    """One channel over one table: which columns (None: all), 64-bit integers as strings or numbers.
+
+    ``seed`` is how many of the table's newest rows a channel without events begins with.
+    """
+
+    channel: str
+    schema: str
+    table: str
+    columns: tuple[str, ...] | None = None
+    bigint_strings: bool = False
+    seed: int = 0
+
+    @property
+    def source(self) -> str:
+        """The table's whole name."""
+        return f"{self.schema}.{self.table}"
+
+
+class Request(NamedTuple):
+    """One channel's need. ``known``: its newest messages in the journal, oldest first; none for a seed.
+
+    ``first`` are changes that go before the rows: the gap that a repair is for. They go out without rows too.
+    """
+
+    channel: TableChannel
+    known: Sequence[bytes] = ()
+    first: Sequence[Change] = ()
+
+
+def fetch(connect: ConnectArgs, requests: Sequence[Request]) -> Backfill:
+    """Read what is asked for in one consistent snapshot. A channel whose table has no usable key gets nothing."""
+    if not requests:
+        return Backfill({}, Bounds(lambda _: False, Position("", 0)))
+    with Control(connect, raw=True) as control:
+        bounds = snapshot.begin(control)
+        rows = {request.channel.channel: _rows(control, request) for request in requests}
+    found = {channel: table for channel, table in rows.items() if table is not None}
+    for channel, table in found.items():
+        logger.info("%s: %d rows read from the table", channel, len(table.messages))
+    return Backfill(found, bounds)
+
+
+def _shape(control: Control, channel: TableChannel) -> TableShape | None:
+    table = snapshot.shape(control, channel.schema, channel.table, channel.columns)
+    names = {column.name for column in table.columns}
+    return table if table.key and names.issuperset(table.key) else None
+
+
+def _types(table: TableShape) -> set[str]:
+    return {column.type for column in table.columns if column.name in table.key}
+
+
+def _rows(control: Control, request: Request) -> TableRows | None:
+    channel = request.channel
+    table = _shape(control, channel)
+    if table is None:
+        logger.warning("%s: no rows from %s.%s: it has no primary key among the columns carried",
+                       channel.channel, channel.schema, channel.table)  # fmt: skip
+        return _without_rows(request)
+    if request.known and not _types(table) <= _COMPARABLE:
+        logger.warning("%s: the key of %s does not tell which rows are newer", channel.channel, channel.source)
+        return _without_rows(request)
+    try:
+        messages = _above(control, table, request) if request.known else _newest(control, table, channel.seed, channel)
+    except UndecodableRow as error:
+        logger.warning("%s: no rows from %s.%s: %s", channel.channel, channel.schema, channel.table, error)
+        return _without_rows(request)
+    keys = frozenset(key_of(message, table.key) for message in messages)
+    return TableRows(messages, keys, table.key, request.first)
+
+
+def _without_rows(request: Request) -> TableRows | None:
+    """The gap alone, if there is one to tell. What the log holds up to the snapshot then lies within that gap."""
+    return TableRows((), (), (), request.first) if request.first else None
+
+
+def _newest(control: Control, table: TableShape, limit: int, channel: TableChannel) -> list[bytes]:
+    return snapshot.newest(control, table, limit, bigint_strings=channel.bigint_strings)
+
+
+def _above(control: Control, table: TableShape, request: Request) -> list[bytes]:
+    """Rows beyond those that the journal knows; of a table that was made anew, its newest."""
+    channel = request.channel
+    known = {key_of(message, table.key) for message in request.known}
+    least = _least(key_of(request.known[-1], table.key), known)
+    found = snapshot.above(control, table, least, bigint_strings=channel.bigint_strings)
+    missing = [message for message in found if key_of(message, table.key) not in known]
+    if found:
+        return missing
+    newest = _newest(control, table, max(channel.seed, 1), channel)
+    return [message for message in newest if key_of(message, table.key) not in known]
+
+
+def _least(newest: Key, known: set[Key]) -> Key:
+    """Transactions commit out of the order of their numbers: look back over what is known, where keys are numbers."""
+    if len(newest) == 1 and isinstance(newest[0], int):
+        return (min(key[0] for key in known if isinstance(key[0], int)),)
+    return newest

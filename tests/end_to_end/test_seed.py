@@ -1,0 +1,105 @@
+"""A channel over a table that already holds rows, and repair behind a gap: what the table still tells arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from devenv.database import Server
+from tests.conftest import MakeServer
+from tests.end_to_end.conftest import MakeProduct
+from tests.faults.product import Product
+from tests.faults.recorder import Recorder
+from tests.faults.verdict import judge, table
+from tests.faults.writers import Writer
+
+
+def write(product: Product, number: int, rows: int) -> None:
+    writer = Writer(product.connect, number, rows)
+    writer.run()
+    assert writer.error is None
+
+
+async def test_a_new_channel_begins_with_the_table_s_rows(either: Server, make_product: MakeProduct) -> None:
+    """Rows from before the first start arrive first, marked as read, while writers go on: each row once."""
+    product = make_product(either, start=False)
+    await asyncio.to_thread(write, product, 1, 400)
+    writers = [Writer(product.connect, number, 600) for number in (2, 3)]
+    for writer in writers:
+        writer.start()
+    product.start()
+    await product.ready()
+    for writer in writers:
+        await asyncio.to_thread(writer.join)
+    rows = await asyncio.to_thread(table, product)
+    async with Recorder(product.gateway, offset=0) as recorder:
+        await recorder.until_seen(min(len(rows), 1000))
+        await recorder.live.wait()
+    ids = [seen.message["id"] for seen in recorder.seen]
+    assert recorder.offsets == list(range(1, len(ids) + 1))
+    assert len(set(ids)) == len(ids)
+    seeded = [seen for seen in recorder.seen if seen.op == "read"]
+    assert 300 < len(seeded) <= 1000
+    assert [seen.op for seen in recorder.seen[: len(seeded)]] == ["read"] * len(seeded)
+    assert set(ids) == {i for i in rows if i >= min(ids)}
+    assert all(seen.message["data"] == rows[seen.message["id"]] for seen in recorder.seen)
+
+
+async def test_the_seed_has_its_bound(mariadb: Server, make_product: MakeProduct) -> None:
+    """`seed` says how many; 0 begins with nothing."""
+    settings = {"ROWCAST_CHANNELS_CCTV_UPDATES_SEED": "25"}
+    product = make_product(mariadb, start=False, settings=settings)
+    await asyncio.to_thread(write, product, 1, 200)
+    newest = sorted(await asyncio.to_thread(table, product))[-25:]
+    product.start()
+    await product.ready()
+    async with Recorder(product.gateway, offset=0) as recorder:
+        await recorder.until_seen(25)
+        await recorder.live.wait()
+    assert [seen.message["id"] for seen in recorder.seen] == newest
+
+
+@pytest.mark.parametrize("how", ["purged", "reset"])
+async def test_a_gap_is_repaired_from_the_table(make_server: MakeServer, make_product: MakeProduct, how: str) -> None:
+    """The log was purged or reset while Rowcast was away: a gap, then every row the table has and the journal not."""
+    server = make_server()
+    product = make_product(server)
+    await product.ready()
+    await asyncio.to_thread(write, product, 1, 300)
+    before = await asyncio.to_thread(table, product)
+    async with Recorder(product.gateway, offset=0) as recorder:
+        await recorder.until_seen(len(before))
+        product.kill()
+        await asyncio.to_thread(write, product, 2, 300)
+        if how == "reset":
+            await asyncio.to_thread(server.sql, "RESET MASTER")
+        else:
+            await asyncio.to_thread(purge, server)
+        await asyncio.to_thread(write, product, 3, 100)
+        product.start()
+        await product.ready()
+        await asyncio.to_thread(write, product, 4, 100)
+        rows = await asyncio.to_thread(table, product)
+        await recorder.until_seen(len(rows))
+    assert [gap["reason"] for gap in recorder.gaps] == [how]
+    assert recorder.gaps[0]["after"] == len(before)
+    verdict = judge(recorder.seen, rows)
+    assert (verdict.lost, verdict.repeated, verdict.unknown, verdict.altered) == (0, 0, 0, 0)
+    assert verdict.holes == 1  # the gap's own offset
+
+
+def purge(server: Server) -> None:
+    """Remove every log but the newest. The server keeps a log while it believes that a reader is in it."""
+    deadline = time.monotonic() + 20
+    server.sql("FLUSH BINARY LOGS")
+    while len(server.sql("SHOW BINARY LOGS").splitlines()) > 1:
+        assert time.monotonic() < deadline
+        for thread in server.sql("SELECT id FROM information_schema.PROCESSLIST WHERE command LIKE 'Binlog%'").split():
+            with contextlib.suppress(RuntimeError):  # gone by itself
+                server.sql(f"KILL {thread}")
+        server.sql("FLUSH BINARY LOGS")
+        newest = server.sql("SHOW BINARY LOGS").splitlines()[-1].split("\t")[0]
+        server.sql(f"PURGE BINARY LOGS TO '{newest}'")
