@@ -63,7 +63,7 @@ class Assembler:
 
     ``compile_decoder(channel, table_map)`` is asked once for each shape of a captured table. ``position`` is the
     boundary that the stream starts from; ``file`` and ``offset`` follow what was read. ``with_gtids`` says whether
-    the server numbers its transactions.
+    the server numbers its transactions, ``any_case`` whether it compares table names without case.
     """
 
     def __init__(
@@ -74,7 +74,11 @@ class Assembler:
         position: Position,
         *,
         with_gtids: bool,
+        any_case: bool = False,
     ) -> None:
+        self._any_case = any_case
+        if any_case:
+            captures = [Capture(c.channel, c.schema.lower(), c.table.lower()) for c in captures]
         self._with_gtids = with_gtids
         self._mariadb = flavour == "mariadb"
         self._flavour = flavour
@@ -211,8 +215,12 @@ class Assembler:
             table = self._known[body] = self._prepare(name, body)
         self._tables[name.table_id] = table
 
+    def _is_table(self, capture: Capture, name: TableName) -> bool:
+        wanted, found = (capture.schema, capture.table), (name.schema, name.table)
+        return wanted == found or (self._any_case and wanted == (name.schema.lower(), name.table.lower()))
+
     def _prepare(self, name: TableName, body: bytes) -> _Table:
-        channels = [c.channel for c in self._captures if (c.schema, c.table) == (name.schema, name.table)]
+        channels = [c.channel for c in self._captures if self._is_table(c, name)]
         if not channels:
             return _UNCAPTURED
         decoders, failed = [], {}
@@ -259,7 +267,7 @@ class Assembler:
             self._undo(self._savepoints.get(statements.savepoint(query.sql), 0))
         elif kind is statements.Kind.WRITE:
             named = [c.channel for c in self._captures if statements.names(query.sql, c.table)]
-            self._gap(named, _BY_STATEMENT)
+            self._gap(named or self._channels, _BY_STATEMENT)  # a view or a trigger hides the table
         elif kind is statements.Kind.HIDDEN:
             self._gap(self._channels, _BY_STATEMENT)
         return None if self._open else self._commit(header)
@@ -281,8 +289,10 @@ class Assembler:
         return self._commit(header)
 
     def _rolled_back(self, header: ev.Header) -> Committed:
-        """Logged only when a table without transactions took part: its rows remain, those of the others do not."""
+        """Logged only when a table without transactions took part: which of the rows remain, the log does not say."""
+        touched = {change.channel for change in self._changes if change.op != GAP}
         self._undo(0)
+        self._gap(sorted(touched), "rolled back after a table without transactions was written")
         return self._commit(header)
 
     def _xa_prepare(self, header: ev.Header, body: bytes) -> Committed:

@@ -27,7 +27,7 @@ class Server(NamedTuple):
     """What a reader must know about a server before it starts.
 
     ``identity`` is its UUID (MySQL) or UID (MariaDB); ``gtids`` whether it numbers its transactions; ``charsets``
-    maps collation numbers to character set names.
+    maps collation numbers to character set names; ``any_case`` whether it compares table names without case.
     """
 
     flavour: Flavour
@@ -35,6 +35,7 @@ class Server(NamedTuple):
     identity: str
     gtids: bool
     charsets: Mapping[int, str]
+    any_case: bool = False
 
 
 class Control:
@@ -88,11 +89,14 @@ class Control:
         """Who is there."""
         mariadb = self.flavour == "mariadb"
         identity = "server_uid" if mariadb else "server_uuid"
-        variables = self._variables(identity, "gtid_mode", "log_bin", "version")
+        variables = self._variables(identity, "gtid_mode", "log_bin", "version", "lower_case_table_names")
         if variables.get("log_bin", "").upper() not in ("ON", "1"):
             raise SourceRefused("the server keeps no binary log", "add log_bin to its my.cnf and restart it")
         gtids = mariadb or variables.get("gtid_mode", "").upper() == "ON"
-        return Server(self.flavour, variables["version"], variables.get(identity, ""), gtids, self._charsets())
+        any_case = variables.get("lower_case_table_names", "0") != "0"
+        return Server(
+            self.flavour, variables["version"], variables.get(identity, ""), gtids, self._charsets(), any_case
+        )
 
     def _variables(self, *names: str) -> dict[str, str]:
         marks = ", ".join(["%s"] * len(names))

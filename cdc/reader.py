@@ -122,6 +122,7 @@ class Reader:
             lambda channel, table: self._origin.decoder(channel, table, server.charsets),
             start,
             with_gtids=server.gtids,
+            any_case=server.any_case,
         )
         overlap = Overlap(self._checkpoint)
         try:
