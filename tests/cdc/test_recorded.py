@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -220,6 +220,9 @@ TABLES = [
 ]
 
 
+FLAVOURS = ("mariadb", "mysql")
+
+
 class Recording(NamedTuple):
     """What a server wrote for each scene, and an assembler for it."""
 
@@ -228,22 +231,11 @@ class Recording(NamedTuple):
     assembler: Callable[[Position], Assembler]
 
 
-FLAVOURS = ("mariadb", "mysql")
-every_scene = pytest.mark.parametrize(
-    ("recording", "name"),
-    [(flavour, name) for flavour in FLAVOURS for name, scene in SCENES.items() if scene.only in (None, flavour)],
-    indirect=["recording"],
-)
-
-
-@pytest.fixture(scope="module", params=FLAVOURS)
-def recording(request: pytest.FixtureRequest) -> Iterator[Recording]:
-    """Every scene of this server, recorded once."""
-    server: Server = request.getfixturevalue(request.param)
+def record(server: Server) -> Recording:
+    """Every scene of this server."""
     database = Database(server)
     with Control(database.arguments) as control:
-        who = control.server()
-    charsets = who.charsets
+        charsets = control.server().charsets
     captures = [Capture("t", NAME, "t"), Capture("plain", NAME, "plain")]
 
     def assembler(start: Position) -> Assembler:
@@ -262,8 +254,30 @@ def recording(request: pytest.FixtureRequest) -> Iterator[Recording]:
             starts[name] = database.end()
             with database.session(*scene.statements):
                 events[name] = database.record(starts[name])
-    yield Recording(events, starts, assembler)
     database.close()
+    return Recording(events, starts, assembler)
+
+
+@pytest.fixture(scope="module")
+def recordings() -> dict[str, Recording]:
+    """Those that were made already, by flavour."""
+    return {}
+
+
+@pytest.fixture
+def recording(request: pytest.FixtureRequest, flavour: str, recordings: dict[str, Recording]) -> Recording:
+    """What the server of this flavour wrote, recorded when it is first wanted."""
+    server: Server = request.getfixturevalue(flavour)
+    if flavour not in recordings:
+        recordings[flavour] = record(server)
+    return recordings[flavour]
+
+
+every_flavour = pytest.mark.parametrize("flavour", FLAVOURS)
+every_scene = pytest.mark.parametrize(
+    ("flavour", "name"),
+    [(flavour, name) for flavour in FLAVOURS for name, scene in SCENES.items() if scene.only in (None, flavour)],
+)
 
 
 def play(assembler: Assembler, events: Sequence[bytes]) -> list[Committed]:
@@ -320,6 +334,7 @@ def test_every_cut_of_it_resumes(recording: Recording, name: str) -> None:
             assert again == whole[count - 1 :]
 
 
+@every_flavour
 def test_a_statement_of_many_rows_has_several_events(recording: Recording) -> None:
     """Or the scene would not test what it says: one table map, then rows in pieces."""
     kinds = [ev.parse_header(event).kind for event in recording.events["many rows"]]
