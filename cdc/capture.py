@@ -37,6 +37,7 @@ _LAG_OF_LIVE = 2000  # milliseconds behind which a connected source is catching 
 _QUICK, _SLOWEST = 0.25, 10.0  # bounds of the wait before a reconnect, in seconds
 _STABLE = 10.0  # seconds after which a connection counts as a success
 _SUPERSEDED_WAIT = 60.0
+_GAPS_LOGGED = 5  # of one append
 _KNOWN = 1000  # events whose keys say which rows of a table the journal has
 
 
@@ -111,7 +112,7 @@ class CaptureLoop:
 
     async def _pause(self, error: SourceError, seconds: float) -> None:
         self.stats.lost += 1
-        self._tell(DOWN, self.lag_ms, str(error))
+        self._tell(DOWN, self.lag_ms, error.public)
         if isinstance(error, Superseded):
             seconds = self._step_down(seconds)
         logger.warning("source lost: %s; coming back in %.1f s. %s", error, seconds, error.hint)
@@ -202,7 +203,7 @@ class CaptureLoop:
             except JournalError as error:
                 if not error.retry:
                     raise
-                self._tell(STALLED, self.lag_ms, str(error))
+                self._tell(STALLED, self.lag_ms, "the journal takes nothing")
                 logger.warning("the journal takes nothing: %s %s", error, error.hint)
                 await asyncio.sleep(wait.next(0))
         # No await between the return of append and this: head and published offset move together.
@@ -214,9 +215,11 @@ class CaptureLoop:
 
     def _count(self, transactions: Sequence[Transaction], events: Sequence[Event]) -> None:
         self.stats.transactions += len(transactions)
-        gaps = sum(event.op == GAP for event in events)
-        self.stats.gaps += gaps
-        self.stats.rows += len(events) - gaps
+        gaps = [event for event in events if event.op == GAP]
+        for gap in gaps[:_GAPS_LOGGED]:
+            logger.warning("gap in %s at %d: %s", gap.channel, gap.offset, gap.message.decode())
+        self.stats.gaps += len(gaps)
+        self.stats.rows += len(events) - len(gaps)
 
     def _progress(self, committed: float, waited: float) -> None:
         """The lag as it was when the newest rows had gone out."""

@@ -13,7 +13,12 @@ from __future__ import annotations
 
 
 class SourceError(Exception):
-    """Base of everything that ends a connection to the source. ``hint`` tells the person on call what to do."""
+    """Base of everything that ends a connection to the source. ``hint`` tells the person on call what to do.
+
+    Its text may name hosts and accounts and is for the log; ``public`` is what strangers may read at /readyz.
+    """
+
+    public = "the connection to the server was lost"
 
     def __init__(self, text: str, hint: str = "") -> None:
         super().__init__(text)
@@ -35,13 +40,19 @@ class PositionLost(SourceError):
 class Superseded(SourceError):
     """The server ended our stream because another reader registered with the same server_id."""
 
+    public = "another reader has our server_id"
+
 
 class SourceRefused(SourceError):
     """The server will not serve us as it is set up: password, privilege or configuration."""
 
+    public = "the server refuses us"
+
 
 class MalformedEvent(SourceError):
     """An event that does not parse or fails its checksum, here or at the server."""
+
+    public = "the server's log cannot be read"
 
 
 class UndecodableRow(Exception):

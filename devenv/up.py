@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import http.client
 import os
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from devenv.children import command_line
 from devenv.crew import Crew, Stopped, end_strays
 from devenv.database import Server, end_stray_server, find_or_fetch_any
 from devenv.errors import Busy, Misconfigured, Unavailable
@@ -162,8 +164,10 @@ def alone(dev: DevSettings) -> Iterator[None]:
         yield
 
 
-def _holder(dev: DevSettings) -> int:
-    return int((dev.dev_dir / "up.lock").read_text() or 0)
+def _holder(dev: DevSettings) -> int | None:
+    """The process that runs ``up`` here. None while it has not yet written its number, or is gone."""
+    pid = int((dev.dev_dir / "up.lock").read_text() or 0)
+    return pid if pid and "dev" in command_line(pid) else None
 
 
 def _end_strays(dev: DevSettings) -> list[str]:
@@ -180,22 +184,26 @@ def down(dev: DevSettings) -> None:
         with alone(dev):
             ended = _end_strays(dev)
     except Busy:
-        _stop(dev, _holder(dev))
+        _stop(dev)
         ended = ["./dev up"]
     print(f"dev: stopped {', '.join(ended)}" if ended else "dev: nothing was running")
 
 
-def _stop(dev: DevSettings, pid: int) -> None:
-    os.kill(pid, signal.SIGTERM)
+def _stop(dev: DevSettings) -> None:
     deadline = time.monotonic() + _DOWN_SECONDS
+    told: int | None = None
     while True:
         try:
             with alone(dev):
                 _end_strays(dev)
                 return
         except Busy:
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
+            pid = _holder(dev)
+            late = time.monotonic() > deadline
+            if pid is not None and (late or pid != told):  # twice would mean now
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
+                told = pid
             time.sleep(0.1)
 
 

@@ -85,8 +85,8 @@ class Handshake:
         except Exception:
             log.exception("readiness check failed")
             ready, checks = False, {"readiness": "the check itself failed"}
-        status = "ready" if ready else "not ready"
-        return _json(protocol, 200 if ready else 503, {"status": status, "checks": checks})
+        body = {"ready": ready, "checks": {name: reason or "ok" for name, reason in checks.items()}}
+        return _json(protocol, 200 if ready else 503, body)
 
 
 def _plain(protocol: ServerProtocol, status: int, text: str) -> bytes:

@@ -15,9 +15,14 @@ ANY = "*"
 
 
 class OriginPolicy:
-    """The allowed origins: those listed; ``*`` for any; without a list, loopback and the gateway's own host."""
+    """The allowed origins: those listed; ``*`` for any; without a list, loopback and the gateway's own host.
 
-    def __init__(self, origins: Sequence[str]) -> None:
+    ``loopback_only``: the gateway listens on loopback, so a page under any other name has let that name point at this
+    machine after it was loaded (DNS rebinding), and its own host is no proof.
+    """
+
+    def __init__(self, origins: Sequence[str], *, loopback_only: bool = False) -> None:
+        self._loopback_only = loopback_only
         self._any = ANY in origins
         self._listed = {_normal(origin) for origin in origins if origin != ANY}
         if None in self._listed:
@@ -32,7 +37,14 @@ class OriginPolicy:
             return False
         if self._listed:
             return normal in self._listed
-        return normal[1] in _LOOPBACK or (host is not None and normal[1] == _hostname(host))
+        if normal[1] in _LOOPBACK:
+            return True
+        return not self._loopback_only and host is not None and normal[1] == _hostname(host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on can be reached from this machine alone."""
+    return host in _LOOPBACK or host.startswith("127.")
 
 
 def _normal(origin: str) -> tuple[str, str, int] | None:

@@ -13,7 +13,7 @@ from gateway.handshake import Handshake, Readiness
 from gateway.heartbeat import AT_ONCE, Round, Source
 from gateway.hub import Hub
 from gateway.limits import Limits, Timing
-from gateway.origins import OriginPolicy
+from gateway.origins import OriginPolicy, is_loopback
 from gateway.replay import Replay
 from gateway.session import Rules
 from gateway.stats import Stats
@@ -50,7 +50,7 @@ class Gateway:
         self._channels = tuple(channels)
         self._host = host
         self.port = port  # once started, the port listened on
-        self._handshake = Handshake(OriginPolicy(origins), readiness)
+        self._handshake = Handshake(OriginPolicy(origins, loopback_only=is_loopback(host)), readiness)
         self._limits = Limits(max_buffer, max_subscriptions, max_message)
         self._timing = timing or Timing()
         self.stats = Stats()

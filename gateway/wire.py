@@ -182,13 +182,14 @@ class Live(msgspec.Struct, tag_field="type", tag="live", kw_only=True):
     offset: int
 
 
-class Gap(msgspec.Struct, tag_field="type", tag="gap", kw_only=True):
-    """Events between ``after`` and ``before`` (both exclusive) will not come, and why."""
+class Gap(msgspec.Struct, tag_field="type", tag="gap", kw_only=True, omit_defaults=True):
+    """Events between ``after`` and ``before`` (both exclusive) will not come, and why; ``detail`` is for people."""
 
     subscription: str
     after: int
     before: int
     reason: str
+    detail: str | None = None
 
 
 class Heartbeat(msgspec.Struct, tag_field="type", tag="heartbeat", kw_only=True):
@@ -247,7 +248,9 @@ def event_text(event: Event) -> bytes:
     if op == INSERT:
         return b'%b%d,"message":%b}' % (_prefix(channel), offset, message)
     if op == GAP:
-        return encode(Gap(subscription=channel, after=offset - 1, before=offset + 1, reason=_gap_reason(message)))
+        told = _gap_message(message)
+        gap = Gap(subscription=channel, after=offset - 1, before=offset + 1, reason=told.reason, detail=told.detail)
+        return encode(gap)
     return b'%b%d,"op":%b,"message":%b}' % (_prefix(channel), offset, encode(op), message)
 
 
@@ -258,10 +261,11 @@ def _prefix(channel: str) -> bytes:
 
 class _GapMessage(msgspec.Struct):
     reason: str
+    detail: str | None = None
 
 
-def _gap_reason(message: bytes) -> str:
+def _gap_message(message: bytes) -> _GapMessage:
     try:
-        return msgspec.json.decode(message, type=_GapMessage).reason
+        return msgspec.json.decode(message, type=_GapMessage)
     except msgspec.DecodeError:
-        return "unknown"  # a gap that cannot say why is still a gap
+        return _GapMessage("unknown")  # a gap that cannot say why is still a gap

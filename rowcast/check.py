@@ -39,7 +39,9 @@ def check(settings: Settings) -> Iterator[Finding]:
 def source(settings: Settings) -> list[Finding]:
     """What the database server, the reader's account and the captured tables look like; raises ``Failure``."""
     tables = settings.tables
-    columns = {tables[name]: channel.columns or () for name, channel in settings.channels.items()}
+    columns: dict[tuple[str, str], tuple[str, ...]] = {}
+    for name, channel in settings.channels.items():
+        columns[tables[name]] = (*columns.get(tables[name], ()), *(channel.columns or ()))
     try:
         with connect(settings.reader, "mysql.url") as connection:
             return preflight(connection, tables.values(), columns, settings.server_id)

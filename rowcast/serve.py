@@ -177,6 +177,7 @@ class _Serve:
             for task in tasks:
                 if task.done():
                     task.result()
+            await self._gateway.drain(_DRAIN)  # while rows still come: nobody is told "live" and left without
         except JournalError as error:
             raise Failure(str(error), error.hint, INTERNAL) from error
         except SourceError as error:
@@ -200,13 +201,13 @@ class _Serve:
             await asyncio.sleep(_TRIM_INTERVAL)
 
     def _readiness(self) -> tuple[bool, dict[str, str | None]]:
-        """Each part of a row's way, and what is wrong with it."""
+        """Each part of a row's way, and what is wrong with it, in words that strangers may read."""
         capture, journal = self._capture, self._journal
         late = capture.state == CATCHING_UP or capture.lag_ms > _LATE
         checks = {
             "source": f"{capture.state}: {capture.reason}" if capture.state in (DOWN, STALLED) else None,
             "lag": f"{capture.lag_ms} ms behind, {capture.state}" if late else None,
-            "journal": str(journal.error or "closed") if not journal.writable else None,
+            "journal": "cannot be written, see the log" if not journal.writable else None,
             "process": "draining" if self._stop.is_set() else None,
         }
         if self._writer is not None:

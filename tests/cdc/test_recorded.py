@@ -138,7 +138,7 @@ SCENES = {
     ),
     "by statement": Scene(
         ["SET SESSION binlog_format = STATEMENT", "INSERT INTO t VALUES (1, '')", "INSERT INTO other VALUES (1)"],
-        gaps=1,
+        gaps=3,  # the second names neither captured table: it could be a view or have a trigger
     ),
     "by a function": Scene(
         [

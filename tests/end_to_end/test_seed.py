@@ -103,3 +103,33 @@ def purge(server: Server) -> None:
         server.sql("FLUSH BINARY LOGS")
         newest = server.sql("SHOW BINARY LOGS").splitlines()[-1].split("\t")[0]
         server.sql(f"PURGE BINARY LOGS TO '{newest}'")
+
+
+async def test_a_channel_that_was_left_out_is_repaired(mariadb: Server, make_product: MakeProduct) -> None:
+    """Out of the settings for a while, then back: a gap, then the rows that came meanwhile, no silent hole."""
+    product = make_product(mariadb)
+    await product.ready()
+    await asyncio.to_thread(write, product, 1, 50)
+    before = await asyncio.to_thread(table, product)
+    async with Recorder(product.gateway, offset=0) as recorder:
+        await recorder.until_seen(len(before))
+        product.stop()
+        # a file that lists channels replaces the two defaults
+        (file := product.log.with_suffix(".toml")).write_text('[channels.scraped_updates]\ntable = "scraped_result"\n')
+        product.environment["ROWCAST_CONFIG"] = str(file)
+        product.start()
+        await product.ready()
+        await asyncio.to_thread(write, product, 2, 50)
+        await asyncio.to_thread(product.sql, "INSERT INTO scraped_result (account, data, url) VALUES ('a', '1', 'u')")
+        async with Recorder(product.gateway, "scraped_updates", offset=0) as other:
+            await other.until_seen(1)
+        product.stop()
+        del product.environment["ROWCAST_CONFIG"]
+        product.start()
+        await product.ready()
+        await asyncio.to_thread(write, product, 3, 50)
+        rows = await asyncio.to_thread(table, product)
+        await recorder.until_seen(len(rows))
+    assert [gap["reason"] for gap in recorder.gaps] == ["reset"]
+    verdict = judge(recorder.seen, rows)
+    assert (verdict.lost, verdict.repeated, verdict.unknown, verdict.holes) == (0, 0, 0, 1)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.origins import OriginPolicy
+from gateway.origins import OriginPolicy, is_loopback
 
 DEFAULT = OriginPolicy(())
 
@@ -85,3 +85,24 @@ def test_a_wrong_setting_is_refused(origin: str) -> None:
     """An origin in the settings that could never match is an error at start, not a surprise later."""
     with pytest.raises(ValueError, match="not an origin"):
         OriginPolicy([origin])
+
+
+@pytest.mark.parametrize("origin", ["http://cams.example.org", "http://evil.example:8000"])
+def test_a_name_is_no_proof_on_loopback(origin: str) -> None:
+    """Listening on loopback, a page whose name was pointed at this machine after it was loaded is refused."""
+    policy = OriginPolicy((), loopback_only=True)
+    assert not policy.allows(origin, origin.removeprefix("http://"))
+    assert policy.allows("http://localhost:8000", "localhost:8080")
+    assert policy.allows("http://127.0.0.1:8000", "127.0.0.1:8080")
+
+
+def test_what_loopback_is() -> None:
+    """The addresses that only this machine reaches."""
+    assert [
+        host for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost", "0.0.0.0", "10.0.0.1") if is_loopback(host)
+    ] == [
+        "127.0.0.1",
+        "127.1.2.3",
+        "::1",
+        "localhost",
+    ]

@@ -70,7 +70,7 @@ async def test_health_over_a_socket(make_gateway: MakeGateway, path: str, status
     head, _, body = (await raw.receive_all()).partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status} ".encode())
     if path == "/readyz":
-        assert json.loads(body) == {"status": "not ready", "checks": {"journal": "disk full"}}
+        assert json.loads(body) == {"ready": False, "checks": {"journal": "disk full"}}
     raw.close()
     await until(lambda: not gateway._doors)
     assert gateway.stats.refused == (status == 426)
