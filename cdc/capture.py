@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 from cdc.assembler import Committed
-from cdc.control import Control
+from cdc.control import Control, Server
 from cdc.errors import PositionLost, SourceError, Superseded
 from cdc.fetch import Request, TableChannel
 from cdc.handoff import Handoff
@@ -95,6 +95,7 @@ class CaptureLoop:
         self._at_end = False  # the reader is at the log's end, the journal not yet
         self._reached_end = False
         self._repair: Repair | None = None
+        self._server = ""  # the identity of the one that is read
 
     # Start
 
@@ -133,6 +134,7 @@ class CaptureLoop:
         checkpoint = repair.checkpoint if repair else await self._start_checkpoint()
         requests = repair.requests if repair else await self._requests(checkpoint)
         self._at_end = self._reached_end = False
+        self._server = checkpoint.server
         handoff = Handoff(asyncio.get_running_loop())
         reader = Reader(
             self._origin, checkpoint, handoff, self._connected, lambda: self._caught_up(handoff), requests=requests
@@ -177,7 +179,8 @@ class CaptureLoop:
                 if not due.expired():
                     raise  # the reader died of it
                 batch = []
-            transactions, last = _transactions(batch, checkpoint)
+            origin = msgspec.structs.replace(checkpoint, server=self._server)
+            transactions, last = _transactions(batch, origin)
             if not transactions:
                 idle = last or idle
                 elapsed = time.monotonic() - written
@@ -234,9 +237,10 @@ class CaptureLoop:
             self._reached_end = True
             self._tell(LIVE, 0, "")
 
-    def _connected(self) -> None:
-        """The reader's stream is open."""
+    def _connected(self, server: Server) -> None:
+        """The reader's stream is open; after a fail-over another server sends it."""
         self.stats.connects += 1
+        self._server = server.identity
         self._tell(CATCHING_UP, self.lag_ms, "catching up")
 
     def _tell(self, state: State, lag_ms: int, reason: str) -> None:

@@ -39,7 +39,7 @@ class Server(NamedTuple):
 
 
 class Control:
-    """A short connection for questions; a context manager.
+    """A connection for questions; a context manager.
 
     Raises StreamLost when the server is away, SourceRefused when it turns us down. With ``raw`` the driver converts
     nothing, and ``raw_rows`` gives values as the server prints them.
@@ -50,6 +50,7 @@ class Control:
             "connect_timeout": CONNECT_TIMEOUT,
             "read_timeout": _QUERY_TIMEOUT,
             "write_timeout": _QUERY_TIMEOUT,
+            "init_command": "SET SESSION wait_timeout = 31536000",  # there may be nothing to ask for long
         }
         if raw:
             options |= {"use_unicode": False, "conv": _ENCODERS, "read_timeout": _SELECT_TIMEOUT}

@@ -67,7 +67,7 @@ class Overlap:
 
 
 class Reader:
-    """One connection's thread. ``connected`` and ``caught_up`` are called on the event loop.
+    """One connection's thread. ``connected(server)`` and ``caught_up()`` are called on the event loop.
 
     ``requests`` are rows to fetch from the tables and to put where the log has passed their snapshot.
 
@@ -79,7 +79,7 @@ class Reader:
         origin: Origin,
         checkpoint: Checkpoint,
         handoff: Handoff,
-        connected: Callable[[], None],
+        connected: Callable[[Server], None],
         caught_up: Callable[[], None],
         *,
         requests: Sequence[Request] = (),
@@ -108,14 +108,17 @@ class Reader:
         self._source.abort()
 
     def _stream(self) -> None:
-        start = self._checkpoint.start
         backfill = fetch(self._origin.connect, self._requests)
         with Control(self._origin.connect) as control:
             server = control.server()
             end = control.end(gtids=server.gtids)
-        _check_identity(self._checkpoint, server, end)
+            _check_identity(self._checkpoint, server, end)
+            self._follow(control, server, end, backfill)
+
+    def _follow(self, control: Control, server: Server, end: Position, backfill: Backfill) -> None:
+        start = self._checkpoint.start
         self._source.open(start, server.flavour)
-        self._handoff.call(self._connected)
+        self._handoff.call(self._connected, server)
         assembler = Assembler(
             server.flavour,
             [Capture(c.channel, c.schema, c.table) for c in self._origin.channels],
@@ -126,14 +129,16 @@ class Reader:
         )
         overlap = Overlap(self._checkpoint)
         try:
-            self._pump(assembler, overlap, backfill, end)
+            self._pump(assembler, overlap, backfill, end, control)
         except MalformedEvent as error:
             if overlap.proven or not start.by_file(server.flavour):
                 raise
             # Another log lies under our coordinates, and they point into the middle of one of its events.
             raise PositionLost(f"no transaction begins at {start}: {error}", "reset") from error
 
-    def _pump(self, assembler: Assembler, overlap: Overlap, backfill: Backfill, end: Position) -> None:
+    def _pump(
+        self, assembler: Assembler, overlap: Overlap, backfill: Backfill, end: Position, control: Control
+    ) -> None:
         target = log_order(end.file, end.offset)
         caught_up = False
         newest = _nothing(self._checkpoint)
@@ -144,6 +149,7 @@ class Reader:
                 if overlap.is_new(committed):
                     self._handoff.put(backfill.admit(committed))
             elif is_heartbeat(event):
+                _check_log(control, assembler)
                 caught_up = False  # say it again: the server has nothing more
             if not caught_up and log_order(assembler.file, assembler.offset) >= target:
                 overlap.at_log_end()
@@ -156,6 +162,13 @@ class Reader:
 def _nothing(checkpoint: Checkpoint) -> Committed:
     """No transaction, at the place of the checkpoint: what carries rows when the log has no transaction to do it."""
     return Committed((), checkpoint.start, checkpoint.end, checkpoint.last, time.time())
+
+
+def _check_log(control: Control, assembler: Assembler) -> None:
+    """After a RESET both servers go on with heartbeats, until the new log is longer than what was read of the old."""
+    end = control.end(gtids=False)
+    if log_order(end.file, end.offset) < log_order(assembler.file, assembler.offset):
+        raise PositionLost(f"the log ends at {end}, before {assembler.file}:{assembler.offset}", "reset")
 
 
 def _check_identity(checkpoint: Checkpoint, server: Server, end: Position) -> None:
