@@ -16,10 +16,10 @@ from typing import Literal, Protocol
 import msgspec
 
 from cdc.assembler import Committed
-from cdc.control import ConnectArgs, Control
+from cdc.control import ConnectArgs, Control, Server
 from cdc.errors import PositionLost, SourceError, Superseded
 from cdc.handoff import Handoff
-from cdc.position import Checkpoint
+from cdc.position import Checkpoint, Flavour
 from cdc.reader import Origin, Reader
 from journal.errors import JournalError
 from journal.types import GAP, Change, Event, Transaction
@@ -85,6 +85,7 @@ class CaptureLoop:
         self.stats = CaptureStats()
         self._at_end = False  # the reader is at the log's end, the journal not yet
         self._reached_end = False
+        self._server = ""  # the identity of the one that is read
 
     # Start
 
@@ -121,11 +122,12 @@ class CaptureLoop:
         """One connection's life: a thread reads and assembles, this side appends and publishes."""
         checkpoint = await self._start_checkpoint()
         self._at_end = self._reached_end = False
+        self._server = checkpoint.server
         handoff = Handoff(asyncio.get_running_loop())
         reader = Reader(self._origin, checkpoint, handoff, self._connected, lambda: self._caught_up(handoff))
         threading.Thread(target=reader.run, name="binlog-reader", daemon=True).start()
         try:
-            await self._drain(handoff, checkpoint)
+            await self._drain(handoff, checkpoint.flavour)
         finally:
             handoff.close()
             reader.abort()
@@ -140,7 +142,7 @@ class CaptureLoop:
         logger.info("new journal: capturing from the log's end, %s", checkpoint.end)
         return checkpoint
 
-    async def _drain(self, handoff: Handoff, checkpoint: Checkpoint) -> None:
+    async def _drain(self, handoff: Handoff, flavour: Flavour) -> None:
         """Append whatever is ready, for ever. The batch that waits while the last one is written is the next."""
         idle: Transaction | None = None
         written = time.monotonic()
@@ -150,7 +152,7 @@ class CaptureLoop:
                     batch = await handoff.take()
             except TimeoutError:
                 batch = []
-            transactions, last = _transactions(batch, checkpoint)
+            transactions, last = _transactions(batch, flavour, self._server)
             if not transactions:
                 idle = last or idle
                 due = time.monotonic() - written >= _CHECKPOINT_INTERVAL
@@ -205,9 +207,10 @@ class CaptureLoop:
             self._reached_end = True
             self._tell(LIVE, self.lag_ms if self.state == LIVE else 0, "")
 
-    def _connected(self) -> None:
-        """The reader's stream is open."""
+    def _connected(self, server: Server) -> None:
+        """The reader's stream is open; after a fail-over another server sends it."""
         self.stats.connects += 1
+        self._server = server.identity
         self._tell(CATCHING_UP, self.lag_ms, "catching up")
 
     def _tell(self, state: State, lag_ms: int, reason: str) -> None:
@@ -253,15 +256,17 @@ def proven_lag(committed: float) -> int:
     return max(0, int((time.time() - committed - resolution) * 1000))
 
 
-def _transactions(batch: Sequence[Committed], checkpoint: Checkpoint) -> tuple[list[Transaction], Transaction | None]:
+def _transactions(
+    batch: Sequence[Committed], flavour: Flavour, server: str
+) -> tuple[list[Transaction], Transaction | None]:
     """What to append for a batch: those with changes, and one without for a checkpoint beyond the last of them."""
-    transactions = [_transaction(c, checkpoint) for c in batch if c.changes]
-    last = _transaction(batch[-1], checkpoint) if batch and not batch[-1].changes else None
+    transactions = [_transaction(c, flavour, server) for c in batch if c.changes]
+    last = _transaction(batch[-1], flavour, server) if batch and not batch[-1].changes else None
     return transactions, last
 
 
-def _transaction(committed: Committed, origin: Checkpoint) -> Transaction:
-    checkpoint = Checkpoint(origin.flavour, origin.server, committed.start, committed.end, committed.fingerprint)
+def _transaction(committed: Committed, flavour: Flavour, server: str) -> Transaction:
+    checkpoint = Checkpoint(flavour, server, committed.start, committed.end, committed.fingerprint)
     return Transaction(committed.changes, checkpoint.encode(), committed.committed)
 
 

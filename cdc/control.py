@@ -35,13 +35,18 @@ class Server(NamedTuple):
 
 
 class Control:
-    """A short connection for questions; a context manager.
+    """A connection for questions; a context manager.
 
     Raises StreamLost when the server is away, SourceRefused when it turns us down.
     """
 
     def __init__(self, connect: ConnectArgs) -> None:
-        options = {"connect_timeout": CONNECT_TIMEOUT, "read_timeout": _QUERY_TIMEOUT, "write_timeout": _QUERY_TIMEOUT}
+        options = {
+            "connect_timeout": CONNECT_TIMEOUT,
+            "read_timeout": _QUERY_TIMEOUT,
+            "write_timeout": _QUERY_TIMEOUT,
+            "init_command": "SET SESSION wait_timeout = 31536000",  # there may be nothing to ask for long
+        }
         try:
             self._connection = pymysql.connect(**{**options, **connect, "cursorclass": DictCursor, "autocommit": True})
         except pymysql.MySQLError as error:

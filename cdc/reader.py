@@ -74,7 +74,7 @@ class Overlap:
 
 
 class Reader:
-    """One connection's thread. ``connected`` and ``caught_up`` are called on the event loop.
+    """One connection's thread. ``connected(server)`` and ``caught_up()`` are called on the event loop.
 
     ``caught_up`` comes when the log's end at connect time was reached, and with every heartbeat after that.
     """
@@ -84,7 +84,7 @@ class Reader:
         origin: Origin,
         checkpoint: Checkpoint,
         handoff: Handoff,
-        connected: Callable[[], None],
+        connected: Callable[[Server], None],
         caught_up: Callable[[], None],
     ) -> None:
         self._origin = origin
@@ -110,13 +110,16 @@ class Reader:
         self._source.abort()
 
     def _stream(self) -> None:
-        start = self._checkpoint.start
         with Control(self._origin.connect) as control:
             server = control.server()
             end = control.end(gtids=server.gtids)
-        _check_identity(self._checkpoint, server, end)
+            _check_identity(self._checkpoint, server, end)
+            self._follow(control, server, end)
+
+    def _follow(self, control: Control, server: Server, end: Position) -> None:
+        start = self._checkpoint.start
         self._source.open(start, server.flavour)
-        self._handoff.call(self._connected)
+        self._handoff.call(self._connected, server)
         assembler = Assembler(
             server.flavour,
             [Capture(c.channel, c.schema, c.table) for c in self._origin.channels],
@@ -126,14 +129,14 @@ class Reader:
         )
         overlap = Overlap(self._checkpoint)
         try:
-            self._pump(assembler, overlap, end)
+            self._pump(assembler, overlap, end, control)
         except MalformedEvent as error:
             if overlap.proven or not start.by_file(server.flavour):
                 raise
             # Another log lies under our coordinates, and they point into the middle of one of its events.
             raise PositionLost(f"no transaction begins at {start}: {error}", "reset") from error
 
-    def _pump(self, assembler: Assembler, overlap: Overlap, end: Position) -> None:
+    def _pump(self, assembler: Assembler, overlap: Overlap, end: Position, control: Control) -> None:
         target = log_order(end.file, end.offset)
         caught_up = False
         for event in self._source.events():
@@ -142,11 +145,19 @@ class Reader:
                 if overlap.is_new(committed):
                     self._handoff.put(committed)
             elif is_heartbeat(event):
+                _check_log(control, assembler)
                 caught_up = False  # say it again: the server has nothing more
             if not caught_up and log_order(assembler.file, assembler.offset) >= target:
                 overlap.at_log_end()
                 caught_up = True
                 self._handoff.call(self._caught_up)
+
+
+def _check_log(control: Control, assembler: Assembler) -> None:
+    """After a RESET both servers go on with heartbeats, until the new log is longer than what was read of the old."""
+    end = control.end(gtids=False)
+    if log_order(end.file, end.offset) < log_order(assembler.file, assembler.offset):
+        raise PositionLost(f"the log ends at {end}, before {assembler.file}:{assembler.offset}", "reset")
 
 
 def _check_identity(checkpoint: Checkpoint, server: Server, end: Position) -> None:

@@ -106,7 +106,7 @@ class Listener:
             database.origin("t"),
             checkpoint,
             self.handoff,
-            lambda: self.calls.append("connected"),
+            lambda _: self.calls.append("connected"),
             lambda: self.calls.append("caught up"),
         )
 
