@@ -134,3 +134,11 @@ class Sometimes:
             raise self.error
         self.batches.append(batch)
         return await self._journal.append(batch)
+
+    def head(self, channel: str) -> int:
+        """The journal's."""
+        return self._journal.head(channel)
+
+    async def read(self, channel: str, after: int, limit: int = 1000) -> list[Event]:
+        """The journal's."""
+        return await self._journal.read(channel, after, limit)
