@@ -224,6 +224,8 @@ class CaptureLoop:
     async def _announce_gap(self, error: PositionLost, seconds: float) -> None:
         """Tell every channel that rows may be missing, and go on from the oldest that the server still has."""
         logger.warning("the log does not continue: %s", error)
+        if await self._let_go():
+            return
         try:
             checkpoint = await asyncio.to_thread(_oldest_checkpoint, self._origin.connect)
         except SourceError as away:
@@ -233,6 +235,19 @@ class CaptureLoop:
         changes = [Change(channel.channel, GAP, message) for channel in self._origin.channels]
         await self._append([Transaction(changes, checkpoint.encode(), time.time())])
         await asyncio.sleep(seconds)
+
+    async def _let_go(self) -> bool:
+        """Try again without the XA transactions that were held: the log behind them may still be whole.
+
+        Returns whether there were any. The commit of each becomes a gap, for its rows are not known any more.
+        """
+        text = self._journal.checkpoint
+        checkpoint = Checkpoint.decode(text) if text is not None else None
+        if checkpoint is None or checkpoint.held is None:
+            return False
+        logger.warning("prepared XA transactions since %s are not known any more", checkpoint.held)
+        await self._append([Transaction((), msgspec.structs.replace(checkpoint, held=None).encode(), time.time())])
+        return True
 
 
 class Backoff:
@@ -266,7 +281,7 @@ def _transactions(
 
 
 def _transaction(committed: Committed, flavour: Flavour, server: str) -> Transaction:
-    checkpoint = Checkpoint(flavour, server, committed.start, committed.end, committed.fingerprint)
+    checkpoint = Checkpoint(flavour, server, committed.start, committed.end, committed.fingerprint, committed.held)
     return Transaction(committed.changes, checkpoint.encode(), committed.committed)
 
 

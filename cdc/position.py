@@ -49,7 +49,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     ``start`` lies one transaction before ``end``. Coordinates alone prove nothing: after a RESET or a restore the
     same numbers can name other rows, and both servers then resume silently. ``last`` is None until the first
-    transaction after a first start, and then ``start`` equals ``end``.
+    transaction after a first start, and then ``start`` equals ``end``. ``held`` is where the oldest XA transaction
+    begins that was prepared and not yet ended, None when there is none: the rows of its commit are to be read there.
     """
 
     flavour: Flavour
@@ -57,6 +58,12 @@ class Checkpoint(msgspec.Struct, frozen=True):
     start: Position
     end: Position
     last: Fingerprint | None = None
+    held: Position | None = None
+
+    @property
+    def resume(self) -> Position:
+        """Where a reader begins."""
+        return self.held or self.start
 
     def encode(self) -> str:
         """The text that the journal keeps."""
@@ -78,6 +85,10 @@ class GtidState:
 
     def advance(self, gtid: str) -> None:
         """Count the transaction ``gtid`` as executed."""
+        raise NotImplementedError
+
+    def holds(self, gtid: str) -> bool:
+        """Whether the transaction ``gtid`` was executed."""
         raise NotImplementedError
 
     @staticmethod
@@ -102,6 +113,12 @@ class MariadbGtids(GtidState):
     def advance(self, gtid: str) -> None:
         """Count the transaction ``gtid`` as executed."""
         self._newest[int(gtid.split("-", 1)[0])] = gtid
+
+    def holds(self, gtid: str) -> bool:
+        """Whether the transaction ``gtid`` was executed: numbers of a domain only grow."""
+        domain, _, number = gtid.split("-")
+        newest = self._newest.get(int(domain))
+        return newest is not None and int(number) <= int(newest.rpartition("-")[2])
 
     def __str__(self) -> str:
         return ",".join(self._newest[domain] for domain in sorted(self._newest))
@@ -144,6 +161,11 @@ class MysqlGtids(GtidState):
         else:
             intervals.append([n, n])
         self._intervals[source.lower()] = _joined(intervals)
+
+    def holds(self, gtid: str) -> bool:
+        """Whether the transaction ``gtid`` was executed."""
+        source, _, number = gtid.rpartition(":")
+        return any(first <= int(number) <= last for first, last in self._intervals.get(source.lower(), ()))
 
     def __str__(self) -> str:
         return ",".join(

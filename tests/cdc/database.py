@@ -9,11 +9,12 @@ from typing import Any
 
 import pymysql
 
-from cdc.assembler import Assembler, Capture, Committed
+from cdc.assembler import Assembler, Committed
 from cdc.control import Control
 from cdc.position import Position, log_order
 from cdc.reader import Origin, TableChannel
 from cdc.source import BinlogSource
+from cdc.tables import Capture
 from devenv.database import Server
 from journal.types import INSERT
 
