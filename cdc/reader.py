@@ -52,7 +52,7 @@ class Overlap:
     from, whose files and offsets mean the same as then.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, same_server: bool) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, same_server: bool = True) -> None:
         self._expected: Fingerprint | None = checkpoint.last
         self._end = checkpoint.end
         self._first = checkpoint.held is None
