@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -17,7 +18,7 @@ from cdc.tables import Capture
 from devenv.database import Server
 from journal.types import GAP, INSERT
 from tests.cdc import forge
-from tests.cdc.database import NAME, Database
+from tests.cdc.database import NAME, Database, rows
 
 MANY = 400  # rows of one statement that the server cuts into several events
 
@@ -379,5 +380,24 @@ def test_every_cut_of_it_resumes(recording: Recording, name: str) -> None:
 def test_a_statement_of_many_rows_has_several_events(recording: Recording) -> None:
     """Or the scene would not test what it says: one table map, then rows in pieces."""
     kinds = [ev.parse_header(event).kind for event in recording.events["many rows"]]
-    rows = [kind for kind in kinds if kind in (ev.WRITE_ROWS, ev.WRITE_ROWS_V1)]
-    assert len(rows) > kinds.count(ev.TABLE_MAP) + 5
+    pieces = [kind for kind in kinds if kind in (ev.WRITE_ROWS, ev.WRITE_ROWS_V1)]
+    assert len(pieces) > kinds.count(ev.TABLE_MAP) + 5
+
+
+def test_a_loaded_file_arrives(database: Database, tmp_path: Path) -> None:
+    """LOAD DATA writes rows, in order, with the values of SELECT; REPLACE makes an update of what was there."""
+    before = database.value("SELECT @@GLOBAL.local_infile")
+    database.run("SET GLOBAL local_infile = 1", "CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR(200))")
+    file = tmp_path / "rows.txt"
+    file.write_text("".join(f"{n}\tnäme {n}\n" for n in range(2000)))
+    start = database.end()
+    database.run("INSERT INTO t VALUES (1999, 'old')")
+    with database.connect(database=NAME, local_infile=True) as session:
+        session.query(f"LOAD DATA LOCAL INFILE '{file}' REPLACE INTO TABLE t CHARACTER SET utf8mb4")
+    database.run(f"SET GLOBAL local_infile = {before}")
+    done = database.read(start, "t")
+    assert [(row["id"], row["name"]) for row in rows(done)] == [
+        (1999, "old"),
+        *[(int(number), name) for number, name in database.select("SELECT * FROM t WHERE id < 1999 ORDER BY id")],
+    ]
+    assert gaps(done) == 0

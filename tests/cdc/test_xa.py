@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+import asyncio
+import json
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pymysql
 import pytest
 
 from cdc.assembler import Committed
+from cdc.capture import LIVE, CaptureLoop
 from cdc.position import Checkpoint, Position
 from cdc.reader import Overlap
 from cdc.xa import Waiting, Xid, named_xid, prepared_xid
-from journal.types import INSERT, Change
+from journal.types import INSERT, Change, Event, Transaction
 from tests.cdc.database import Database, gaps, rows
 from tests.conftest import MakeServer
+from tests.waiting import until
 
 START = Position("binlog.000001", 4)
 ROW = Change("orders", INSERT, b'{"id":1}')
@@ -115,3 +120,101 @@ def test_a_prepared_transaction_outlives_the_server(make_server: MakeServer, fla
     expected = [1, 2] if verb == "COMMIT" else [2]
     assert ([row["id"] for row in rows(again)], gaps(again), again[-1].held) == (expected, [], None)
     assert [int(row[0]) for row in database.select("SELECT id FROM t")] == expected
+
+
+# In the capture loop
+
+
+class Memory:
+    """A journal that keeps nothing when the process ends; ``events`` are all that were ever published."""
+
+    def __init__(self) -> None:
+        self.checkpoint: str | None = None
+        self.events: list[Event] = []
+
+    async def append(self, batch: Sequence[Transaction]) -> list[Event]:
+        """Number the changes."""
+        self.checkpoint = batch[-1].checkpoint
+        changes = [(change, one.committed) for one in batch for change in one.changes]
+        new = [
+            Event(change.channel, number, change.op, change.message, committed)
+            for number, (change, committed) in enumerate(changes, len(self.events) + 1)
+        ]
+        self.events += new
+        return new
+
+    @property
+    def held(self) -> Position | None:
+        """What the last checkpoint holds back."""
+        return Checkpoint.decode(self.checkpoint).held if self.checkpoint else None
+
+    def seen(self) -> list[object]:
+        """The rows by their id, gaps by their reason."""
+        messages = [json.loads(event.message) for event in self.events]
+        return [message.get("id", message.get("reason")) for message in messages]
+
+
+@asynccontextmanager
+async def capturing(database: Database, journal: Memory) -> AsyncIterator[None]:
+    """A capture loop over the table, from the journal's checkpoint to the log's end, and until the context ends."""
+    loop = CaptureLoop(database.origin("t"), journal, lambda _: None, lambda *_: None, derived_id=False)
+    task = asyncio.create_task(loop.run())
+    try:
+        await until(lambda: loop.state == LIVE)
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def purge(database: Database, file: str) -> None:
+    """Throw a file of the log away; refused without a word while somebody reads it, so until it is gone."""
+    deadline = time.monotonic() + 10
+    newest = database.end().file
+    while file in [name for name, *_ in database.select("SHOW BINARY LOGS")]:
+        assert time.monotonic() < deadline
+        database.run(f"PURGE BINARY LOGS TO '{newest}'")
+
+
+async def test_a_restart_of_capture_keeps_what_is_prepared(database: Database) -> None:
+    """The rows came before the restart and are delivered after it, once, at their commit."""
+    database.run("CREATE TABLE t (id INT PRIMARY KEY)")
+    journal = Memory()
+    with database.session() as session:
+        async with capturing(database, journal):
+            session.query("XA START 'x'")
+            for statement in ("INSERT INTO t VALUES (1)", "XA END 'x'", "XA PREPARE 'x'"):
+                session.query(statement)
+            database.run("INSERT INTO t VALUES (2)")
+            await until(lambda: journal.seen() == [2] and journal.held)
+        database.run("INSERT INTO t VALUES (3)")
+        async with capturing(database, journal):
+            await until(lambda: journal.seen() == [2, 3])
+            session.query("XA COMMIT 'x'")
+            await until(lambda: journal.seen() == [2, 3, 1])
+    async with capturing(database, journal):
+        database.run("INSERT INTO t VALUES (4)")
+        await until(lambda: journal.seen() == [2, 3, 1, 4])
+    assert journal.held is None
+
+
+@pytest.mark.parametrize("flavour", ["mariadb", "mysql"])
+async def test_a_log_purged_behind_what_is_prepared_costs_only_that(make_server: MakeServer, flavour: str) -> None:
+    """Capture goes on from the last transaction without a gap; the commit of the forgotten one is the gap."""
+    database = Database(make_server(flavour))
+    database.run("CREATE TABLE t (id INT PRIMARY KEY)")
+    journal = Memory()
+    async with capturing(database, journal):
+        with prepared(database, "'x'", 1):
+            await until(lambda: journal.held)
+    file = journal.held.file if journal.held else ""
+    database.run("FLUSH BINARY LOGS", "INSERT INTO t VALUES (2)")
+    async with capturing(database, journal):
+        await until(lambda: journal.seen() == [2])
+    purge(database, file)
+    async with capturing(database, journal):
+        database.run("INSERT INTO t VALUES (3)")
+        await until(lambda: journal.seen() == [2, 3])
+        assert journal.held is None
+        database.run("XA COMMIT 'x'", "INSERT INTO t VALUES (4)")
+        await until(lambda: journal.seen() == [2, 3, "unreadable", 4])
