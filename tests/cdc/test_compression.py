@@ -178,9 +178,17 @@ def test_fields_of_newer_servers_are_skipped() -> None:
     assert list(compression.unpack(body)) == GOOD
 
 
+@pytest.mark.parametrize("algorithm", [0, 255])
+def test_a_payload_that_holds_more_than_it_says_is_malformed(algorithm: int) -> None:
+    """Half an event behind the last would otherwise pass in silence."""
+    body = payload(*GOOD, b"more", size=sum(map(len, GOOD)), algorithm=algorithm)
+    with pytest.raises(MalformedEvent, match="more than|where 4 are left|ends early"):
+        list(compression.unpack(body))
+
+
 def test_several_zstd_frames_are_one_payload() -> None:
     """A server may close a frame in the middle."""
-    half = sum(map(len, GOOD[:2]))
+    half = len(GOOD[0]) + 25  # in the middle of an event
     data = b"".join(GOOD)
     frames = zstandard.compress(data[:half]) + zstandard.compress(data[half:])
     said = forge.length(len(data))
