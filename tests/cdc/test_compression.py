@@ -182,7 +182,7 @@ def test_fields_of_newer_servers_are_skipped() -> None:
 def test_a_payload_that_holds_more_than_it_says_is_malformed(algorithm: int) -> None:
     """Half an event behind the last would otherwise pass in silence."""
     body = payload(*GOOD, b"more", size=sum(map(len, GOOD)), algorithm=algorithm)
-    with pytest.raises(MalformedEvent, match="more than|where 4 are left|ends early"):
+    with pytest.raises(MalformedEvent, match=r"more than|where 4 are left|ends early"):
         list(compression.unpack(body))
 
 
