@@ -5,34 +5,27 @@ A transaction that was rolled back, or whose end never came, leaves nothing behi
 
 from __future__ import annotations
 
-import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from cdc import compression, statements, xa
 from cdc import events as ev
-from cdc import statements
 from cdc.errors import MalformedEvent, UndecodableRow
 from cdc.position import Fingerprint, Flavour, GtidState, Position
 from cdc.rows import Decoder
-from cdc.tablemap import TableMap, TableName, parse, parse_name
+from cdc.tablemap import TableMap
+from cdc.tables import BROKEN, Capture, Table, Tables
 from journal.types import GAP, INSERT, Change
-
-
-class Capture(NamedTuple):
-    """A channel's wish: the table ``(schema, name)`` that feeds it."""
-
-    channel: str
-    schema: str
-    table: str
 
 
 class Committed(NamedTuple):
     """A transaction: its changes, the boundaries around it, what it looked like, commit time in Unix seconds.
 
     The assembler always knows what it looked like; None stands for no transaction at all, only rows read from tables.
+    ``held`` is where the oldest XA transaction begins that is prepared and not yet ended.
     """
 
     changes: Sequence[Change]
@@ -40,22 +33,11 @@ class Committed(NamedTuple):
     end: Position
     fingerprint: Fingerprint | None
     committed: float
+    held: Position | None = None
 
 
-class _Table(NamedTuple):
-    """What to do with the rows of one table map: a decoder for each channel, or why there is none."""
-
-    decoders: Sequence[tuple[str, Decoder]]
-    failed: Mapping[str, str]
-
-
-_UNCAPTURED = _Table((), {})
-_BROKEN = (IndexError, ValueError, struct.error)  # what becomes of bytes that are not what they should be
-_WRITES = frozenset({ev.WRITE_ROWS, ev.WRITE_ROWS_V1})
-_ROWS = frozenset(
-    {ev.WRITE_ROWS, ev.UPDATE_ROWS, ev.DELETE_ROWS, ev.WRITE_ROWS_V1, ev.UPDATE_ROWS_V1, ev.DELETE_ROWS_V1}
-) | {ev.PARTIAL_UPDATE_ROWS}
-_KNOWN_TABLE_MAPS = 1024  # a bound for servers with very many tables; a map that fell out is parsed again
+_DUMMY_TABLE = 0xFFFFFF  # a rows event that only ends a statement
+_BY_STATEMENT = "a write was logged as a statement; SET GLOBAL binlog_format = 'ROW'"
 
 
 class Assembler:
@@ -76,26 +58,23 @@ class Assembler:
         with_gtids: bool,
         any_case: bool = False,
     ) -> None:
-        self._any_case = any_case
-        if any_case:
-            captures = [Capture(c.channel, c.schema.lower(), c.table.lower()) for c in captures]
         self._with_gtids = with_gtids
         self._mariadb = flavour == "mariadb"
         self._flavour = flavour
         self._captures = captures
         self._channels = [capture.channel for capture in captures]
-        self._compile = compile_decoder
         self._gtids = None if position.gtid is None or not with_gtids else GtidState.parse(flavour, position.gtid)
         self._checksums = True  # the source has asked for them, and each file's format then says if it has any
         self._boundary = position
-        self._known: dict[bytes, _Table] = {}
+        self._known = Tables(captures, compile_decoder, mariadb=self._mariadb, any_case=any_case)
         self.file, self.offset = position.file, position.offset
+        self._prepared = xa.Waiting()
         self._reset()
         self._handlers: dict[int, Callable[[ev.Header, bytes], Committed | None]] = {
             ev.FORMAT_DESCRIPTION: self._format_description,
             ev.ROTATE: self._rotate,
             ev.QUERY: self._query,
-            ev.XID: self._commit_event,
+            ev.XID: self._commit,
             ev.GTID: self._mysql_gtid,
             ev.ANONYMOUS_GTID: self._anonymous_gtid,
             ev.GTID_TAGGED: self._tagged_gtid,
@@ -105,18 +84,21 @@ class Assembler:
             ev.TABLE_MAP: self._table_map,
             ev.HEARTBEAT: self._heartbeat,
             ev.XA_PREPARE: self._xa_prepare,
-        } | dict.fromkeys(_ROWS, self._rows)
-        self._ends: dict[statements.Kind, Callable[[ev.Header], Committed]] = {
+            ev.TRANSACTION_PAYLOAD: self._packed_transaction,
+            ev.MARIADB_QUERY_COMPRESSED: self._packed_query,
+        }
+        self._handlers |= dict.fromkeys(ev.ROWS, self._rows) | dict.fromkeys(ev.UNPACKED_ROWS, self._packed_rows)
+        self._ends: dict[statements.Kind, Callable[[ev.Header, str], Committed]] = {
             statements.Kind.COMMIT: self._commit,
             statements.Kind.ROLLBACK: self._rolled_back,
             statements.Kind.XA_COMMIT: self._xa_commit,
-            statements.Kind.XA_ROLLBACK: self._commit,
+            statements.Kind.XA_ROLLBACK: self._xa_rollback,
         }
 
     def _reset(self) -> None:
         self._changes: list[Change] = []
         self._savepoints: dict[str, int] = {}
-        self._tables: dict[int, _Table] = {}
+        self._tables: dict[int, Table] = {}
         self._gtid: str | None = None
         self._committed: float | None = None
         self._digest = 0
@@ -130,7 +112,7 @@ class Assembler:
         """
         try:
             return self._feed(event)
-        except _BROKEN as error:
+        except BROKEN as error:
             raise MalformedEvent(f"an event of type {event[4]} at {self.file}:{self.offset} ends early") from error
 
     def _feed(self, event: bytes) -> Committed | None:
@@ -151,7 +133,7 @@ class Assembler:
     # The log itself
 
     def _format_description(self, _: ev.Header, __: bytes) -> None:
-        self._known.clear()
+        self._known.forget()
 
     def _rotate(self, _: ev.Header, body: bytes) -> None:
         self.file, self.offset = ev.parse_rotate(body)
@@ -170,13 +152,16 @@ class Assembler:
     def _unlisted(self, header: ev.Header, body: bytes) -> Committed | None:
         """An event type that we do not decode could hide rows, unless the manual says that it never does.
 
-        Outside BEGIN and COMMIT it is a transaction of its own, as MySQL's compressed ones are.
+        Outside BEGIN and COMMIT it is a transaction of its own, as an incident is.
         """
         if header.kind in ev.WITHOUT_ROWS or header.flags & ev.IGNORABLE_FLAG:
             return None
-        self._digest = zlib.crc32(body, self._digest)
-        self._gap(self._channels, f"the log holds an event of type {header.kind}, not decoded")
+        self._unread(header, body, "not decoded")
         return None if self._open else self._commit(header)
+
+    def _unread(self, header: ev.Header, body: bytes, why: str) -> None:
+        self._digest = zlib.crc32(body, self._digest)
+        self._gap(self._channels, f"the log holds an event of type {header.kind}, {why}")
 
     # Where a transaction begins
 
@@ -207,31 +192,8 @@ class Assembler:
     # What it holds
 
     def _table_map(self, _: ev.Header, body: bytes) -> None:
-        table = self._known.get(body)
-        name = parse_name(body)
-        if table is None:
-            if len(self._known) >= _KNOWN_TABLE_MAPS:
-                self._known.clear()
-            table = self._known[body] = self._prepare(name, body)
-        self._tables[name.table_id] = table
-
-    def _is_table(self, capture: Capture, name: TableName) -> bool:
-        wanted, found = (capture.schema, capture.table), (name.schema, name.table)
-        return wanted == found or (self._any_case and wanted == (name.schema.lower(), name.table.lower()))
-
-    def _prepare(self, name: TableName, body: bytes) -> _Table:
-        channels = [c.channel for c in self._captures if self._is_table(c, name)]
-        if not channels:
-            return _UNCAPTURED
-        decoders, failed = [], {}
-        for channel in channels:
-            try:
-                decoders.append((channel, self._compile(channel, parse(body, mariadb=self._mariadb))))
-            except (UndecodableRow, MalformedEvent) as error:
-                failed[channel] = str(error)
-            except _BROKEN as error:
-                failed[channel] = f"{name.schema}.{name.table}: its table map cannot be read: {error!r}"
-        return _Table(decoders, failed)
+        table_id, table = self._known.table(body)
+        self._tables[table_id] = table
 
     def _rows(self, header: ev.Header, body: bytes) -> None:
         rows = ev.parse_rows(body, header.kind)
@@ -241,7 +203,7 @@ class Assembler:
             if rows.table_id == _DUMMY_TABLE:
                 return
             raise MalformedEvent(f"rows of table map {rows.table_id} came without it")
-        if header.kind not in _WRITES:
+        if header.kind not in ev.WRITES:
             return
         for channel, why in table.failed.items():
             self._gap([channel], why)
@@ -253,12 +215,47 @@ class Assembler:
                 continue
             self._changes += [Change(channel, INSERT, message) for message in messages]
 
+    def _packed_rows(self, header: ev.Header, body: bytes) -> None:
+        kind = ev.UNPACKED_ROWS[header.kind]
+        try:
+            unpacked = compression.inflated(body, ev.parse_rows(body, kind).start)
+        except MalformedEvent as error:
+            self._unread(header, body, f"which cannot be unpacked: {error}")
+        else:
+            self._rows(header._replace(kind=kind), unpacked)
+
+    def _packed_query(self, header: ev.Header, body: bytes) -> Committed | None:
+        return self._query(header, compression.inflated(body, ev.statement_start(body)))
+
+    def _packed_transaction(self, header: ev.Header, body: bytes) -> Committed:
+        """MySQL's compressed transaction, always a whole one. What does not unpack is a gap."""
+        why = "which ends in the middle of a transaction"
+        try:
+            done = self._unpack(header, body)
+        except (MalformedEvent, *BROKEN) as error:
+            done, why = None, f"which cannot be unpacked: {error}"
+        if done is not None:
+            return done
+        self._undo(0)
+        self._unread(header, body, why)
+        return self._commit(header)
+
+    def _unpack(self, header: ev.Header, body: bytes) -> Committed | None:
+        """Its events have no place of their own in the log: they end where it ends."""
+        for packed in compression.unpack(body):
+            inner = ev.parse_header(packed)._replace(end=header.end)
+            handler = self._handlers[inner.kind] if inner.kind in ev.PACKED else self._unlisted
+            done = handler(inner, packed[ev.HEADER_SIZE :])
+            if done is not None:
+                return done
+        return None
+
     def _query(self, header: ev.Header, body: bytes) -> Committed | None:
         query = ev.parse_query(body)
         kind = statements.classify(query.sql)
         end = self._ends.get(kind)
         if end is not None:
-            return end(header)
+            return end(header, query.sql)
         if kind in (statements.Kind.BEGIN, statements.Kind.XA):
             self._open = True
         elif kind is statements.Kind.SAVEPOINT:
@@ -285,10 +282,7 @@ class Assembler:
 
     # How it ends
 
-    def _commit_event(self, header: ev.Header, _: bytes) -> Committed:
-        return self._commit(header)
-
-    def _rolled_back(self, header: ev.Header) -> Committed:
+    def _rolled_back(self, header: ev.Header, _: str) -> Committed:
         """Logged only when a table without transactions took part: which of the rows remain, the log does not say."""
         touched = {change.channel for change in self._changes if change.op != GAP}
         self._undo(0)
@@ -296,16 +290,29 @@ class Assembler:
         return self._commit(header)
 
     def _xa_prepare(self, header: ev.Header, body: bytes) -> Committed:
-        """Its rows may still be rolled back, and XA COMMIT does not repeat them."""
+        """Its rows may still be rolled back, and XA COMMIT does not repeat them: they wait for it."""
         if not ev.commits_in_one_phase(body):
-            self._undo(0)
+            if not self._prepared.fits(self._changes):
+                channels = list(dict.fromkeys(change.channel for change in self._changes))
+                self._changes = []
+                self._gap(channels, "a prepared XA transaction was too large to be held until its commit")
+            self._prepared.hold(xa.prepared_xid(body), self._boundary, self._changes)
+            self._changes = []
         return self._commit(header)
 
-    def _xa_commit(self, header: ev.Header) -> Committed:
-        self._gap(self._channels, "a prepared XA transaction was committed; its rows are not decoded")
+    def _xa_commit(self, header: ev.Header, sql: str) -> Committed:
+        held = self._prepared.end(xa.named_xid(sql))
+        if held is None:
+            self._gap(self._channels, "an XA transaction was committed whose rows came before what was read")
+        self._changes += held or ()
         return self._commit(header)
 
-    def _commit(self, header: ev.Header) -> Committed:
+    def _xa_rollback(self, header: ev.Header, sql: str) -> Committed:
+        self._changes += self._prepared.end(xa.named_xid(sql)) or ()
+        self._undo(0)
+        return self._commit(header)
+
+    def _commit(self, header: ev.Header, _: bytes | str = b"") -> Committed:
         if self._gtid is not None and self._gtids is not None:
             self._gtids.advance(self._gtid)
         end = Position(self.file, header.end or self.offset, self._gtid_text())
@@ -316,6 +323,7 @@ class Assembler:
             end,
             Fingerprint(self._gtid, f"{header.timestamp}-{self._digest:08x}"),
             committed,
+            self._prepared.oldest,
         )
         self._boundary = end
         self._reset()
@@ -323,7 +331,3 @@ class Assembler:
 
     def _gtid_text(self) -> str | None:
         return None if self._gtids is None else str(self._gtids)
-
-
-_BY_STATEMENT = "a write was logged as a statement; SET GLOBAL binlog_format = 'ROW'"
-_DUMMY_TABLE = 0xFFFFFF  # a rows event that only ends a statement

@@ -258,6 +258,8 @@ class CaptureLoop:
         and rows reach the journal together, by the next session.
         """
         logger.warning("the log does not continue: %s", error)
+        if await self._let_go():
+            return
         try:
             checkpoint = await asyncio.to_thread(_first_checkpoint, self._origin)
         except SourceError as away:
@@ -273,6 +275,19 @@ class CaptureLoop:
         events = await self._journal.read(channel.channel, max(0, head - _KNOWN), _KNOWN)
         gap = Change(channel.channel, GAP, msgspec.json.encode({"reason": reason, "detail": detail}))
         return Request(channel, [event.message for event in events if event.op != GAP], [gap])
+
+    async def _let_go(self) -> bool:
+        """Try again without the XA transactions that were held: the log behind them may still be whole.
+
+        Returns whether there were any. The commit of each becomes a gap, for its rows are not known any more.
+        """
+        text = self._journal.checkpoint
+        checkpoint = Checkpoint.decode(text) if text is not None else None
+        if checkpoint is None or checkpoint.held is None:
+            return False
+        logger.warning("prepared XA transactions since %s are not known any more", checkpoint.held)
+        await self._append([Transaction((), msgspec.structs.replace(checkpoint, held=None).encode(), time.time())])
+        return True
 
 
 class Repair(NamedTuple):
@@ -311,7 +326,9 @@ def _transactions(batch: Sequence[Committed], checkpoint: Checkpoint) -> tuple[l
 
 
 def _transaction(committed: Committed, origin: Checkpoint) -> Transaction:
-    checkpoint = msgspec.structs.replace(origin, start=committed.start, end=committed.end, last=committed.fingerprint)
+    checkpoint = msgspec.structs.replace(
+        origin, start=committed.start, end=committed.end, last=committed.fingerprint, held=committed.held
+    )
     return Transaction(committed.changes, checkpoint.encode(), committed.committed)
 
 

@@ -46,6 +46,12 @@ MARIADB_BINLOG_CHECKPOINT = 161
 MARIADB_GTID = 162
 MARIADB_GTID_LIST = 163
 MARIADB_START_ENCRYPTION = 164
+MARIADB_QUERY_COMPRESSED = 165
+
+UNPACKED_ROWS = {
+    166: WRITE_ROWS_V1, 167: UPDATE_ROWS_V1, 168: DELETE_ROWS_V1, 169: WRITE_ROWS, 170: UPDATE_ROWS, 171: DELETE_ROWS,
+}  # fmt: skip
+"""MariaDB's compressed rows events, and the types that they are when unpacked."""
 
 WITHOUT_ROWS = frozenset(
     {
@@ -55,6 +61,11 @@ WITHOUT_ROWS = frozenset(
     }
 )  # fmt: skip
 """Event types that never carry a row of ours and end no transaction."""
+
+WRITES = frozenset({WRITE_ROWS, WRITE_ROWS_V1})
+ROWS = WRITES | {UPDATE_ROWS, DELETE_ROWS, UPDATE_ROWS_V1, DELETE_ROWS_V1, PARTIAL_UPDATE_ROWS}
+PACKED = ROWS | {QUERY, TABLE_MAP, XID, XA_PREPARE}
+"""What a transaction that MySQL has compressed may hold."""
 
 IGNORABLE_FLAG = 0x80
 HEADER_SIZE = 19
@@ -110,11 +121,15 @@ class Query(NamedTuple):
 
 def parse_query(body: bytes) -> Query:
     """The statement of a query event. Its status block is skipped: new servers add variables that nobody knows."""
+    at = statement_start(body)
+    schema = body[at - 1 - body[8] : at - 1].decode("utf-8", "replace")
+    return Query(schema, body[at:].decode("utf-8", "replace"))
+
+
+def statement_start(body: bytes) -> int:
+    """Where the statement itself begins in a query event: behind its status block and the schema's name."""
     schema_size = body[8]
-    status_size = int.from_bytes(body[11:13], "little")
-    at = 13 + status_size
-    schema = body[at : at + schema_size].decode("utf-8", "replace")
-    return Query(schema, body[at + schema_size + 1 :].decode("utf-8", "replace"))
+    return 13 + int.from_bytes(body[11:13], "little") + schema_size + 1
 
 
 class Gtid(NamedTuple):

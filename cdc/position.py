@@ -49,8 +49,10 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     ``start`` lies one transaction before ``end``. Coordinates alone prove nothing: after a RESET or a restore the
     same numbers can name other rows, and both servers then resume silently. ``last`` is None until the first
-    transaction after a first start, and then ``start`` equals ``end``. ``tables`` says which table fed each channel:
-    a channel that was left out for a while, or had another table, has missed what came meanwhile.
+    transaction after a first start, and then ``start`` equals ``end``. ``held`` is where the oldest XA transaction
+    begins that was prepared and not yet ended, None when there is none: the rows of its commit are to be read there.
+    ``tables`` says which table fed each channel: a channel that was left out for a while, or had another table, has
+    missed what came meanwhile.
     """
 
     flavour: Flavour
@@ -59,6 +61,12 @@ class Checkpoint(msgspec.Struct, frozen=True):
     end: Position
     last: Fingerprint | None = None
     tables: dict[str, str] = {}
+    held: Position | None = None
+
+    @property
+    def resume(self) -> Position:
+        """Where a reader begins."""
+        return self.held or self.start
 
     def encode(self) -> str:
         """The text that the journal keeps."""
@@ -110,10 +118,10 @@ class MariadbGtids(GtidState):
         self._newest[int(gtid.split("-", 1)[0])] = gtid
 
     def holds(self, gtid: str) -> bool:
-        """Whether the transaction ``gtid`` was executed: its domain has come as far."""
-        domain, _, sequence = gtid.split("-")
+        """Whether the transaction ``gtid`` was executed: numbers of a domain only grow."""
+        domain, _, number = gtid.split("-")
         newest = self._newest.get(int(domain))
-        return newest is not None and int(newest.split("-")[2]) >= int(sequence)
+        return newest is not None and int(number) <= int(newest.rpartition("-")[2])
 
     def __str__(self) -> str:
         return ",".join(self._newest[domain] for domain in sorted(self._newest))

@@ -33,7 +33,6 @@ class Rule(NamedTuple):
 
 
 _LOST = "a crash of the server may lose rows that browsers have seen"
-_PACKED = "packed transactions are not unpacked: their rows arrive as a gap"
 RULES = [
     Rule("log_bin", "ON", "fail", "there is no log to follow", live=False, line="log_bin = binlog"),
     Rule("binlog_format", "ROW", "fail", "statements are logged instead of rows"),
@@ -41,8 +40,6 @@ RULES = [
     Rule("binlog_row_metadata", "FULL", "fail", "names, signs, labels and character sets are not logged"),
     Rule("gtid_mode", "ON", "warn", "a fail-over cannot be followed", live=False, only="mysql",
          line="gtid_mode = ON\nenforce_gtid_consistency = ON"),
-    Rule("log_bin_compress", "OFF", "warn", _PACKED, only="mariadb"),
-    Rule("binlog_transaction_compression", "OFF", "warn", _PACKED, only="mysql"),
     Rule("sync_binlog", "1", "warn", _LOST),
     Rule("innodb_flush_log_at_trx_commit", "1", "warn", _LOST),
 ]  # fmt: skip

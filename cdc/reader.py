@@ -7,17 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from cdc.assembler import Assembler, Capture, Committed
+from cdc.assembler import Assembler, Committed
 from cdc.backfill import Backfill
 from cdc.control import ConnectArgs, Control, Server
 from cdc.errors import MalformedEvent, PositionLost
 from cdc.events import is_heartbeat
 from cdc.fetch import Request, TableChannel, fetch
 from cdc.handoff import Closed, Handoff
-from cdc.position import Checkpoint, Fingerprint, Position, log_order
+from cdc.position import Checkpoint, Fingerprint, GtidState, Position, log_order
 from cdc.rows import Decoder, Shape, compile_decoder
 from cdc.source import BinlogSource
 from cdc.tablemap import TableMap
+from cdc.tables import Capture
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -39,12 +40,17 @@ class Origin(msgspec.Struct, frozen=True):
 class Overlap:
     """Proof that the log continues where we left it: the last transaction that we know must be sent again, the same.
 
-    Without one to expect, everything is new.
+    Where XA transactions are held, the stream begins before it, and what comes until then was captured before.
+    Without a transaction to expect, everything is new. ``same_server``: the server is the one that the checkpoint is
+    from, whose files and offsets mean the same as then.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, same_server: bool = True) -> None:
         self._expected: Fingerprint | None = checkpoint.last
         self._end = checkpoint.end
+        self._first = checkpoint.held is None
+        self._by_file = same_server or checkpoint.end.gtid is None
+        self._known = GtidState.parse(checkpoint.flavour, checkpoint.end.gtid or "")
 
     @property
     def proven(self) -> bool:
@@ -52,13 +58,21 @@ class Overlap:
         return self._expected is None
 
     def is_new(self, committed: Committed) -> bool:
-        """Whether this transaction was not captured yet; raises PositionLost when the first is not the expected."""
+        """Whether this transaction was not captured yet; raises PositionLost when the expected one has not come."""
         if self._expected is None:
             return True
-        if committed.fingerprint != self._expected:
+        if committed.fingerprint == self._expected:
+            self._expected = None
+        elif self._first or self._passed(committed):
             raise PositionLost(f"the log holds another transaction at {self._end} than the one captured there", "reset")
-        self._expected = None
         return False
+
+    def _passed(self, committed: Committed) -> bool:
+        """Whether the expected transaction, which is not this one, should have come by now."""
+        if self._by_file:
+            return log_order(committed.end.file, committed.end.offset) >= log_order(self._end.file, self._end.offset)
+        gtid = committed.fingerprint.gtid if committed.fingerprint else None
+        return gtid is None or not self._known.holds(gtid)
 
     def at_log_end(self) -> None:
         """Call when the server has no more to send; raises PositionLost when the proof is still due."""
@@ -116,7 +130,7 @@ class Reader:
             self._follow(control, server, end, backfill)
 
     def _follow(self, control: Control, server: Server, end: Position, backfill: Backfill) -> None:
-        start = self._checkpoint.start
+        start = self._checkpoint.resume
         self._source.open(start, server.flavour)
         self._handoff.call(self._connected, server)
         assembler = Assembler(
@@ -127,7 +141,7 @@ class Reader:
             with_gtids=server.gtids,
             any_case=server.any_case,
         )
-        overlap = Overlap(self._checkpoint)
+        overlap = Overlap(self._checkpoint, same_server=self._checkpoint.server == server.identity)
         try:
             self._pump(assembler, overlap, backfill, end, control)
         except MalformedEvent as error:
@@ -161,7 +175,7 @@ class Reader:
 
 def _nothing(checkpoint: Checkpoint) -> Committed:
     """No transaction, at the place of the checkpoint: what carries rows when the log has no transaction to do it."""
-    return Committed((), checkpoint.start, checkpoint.end, checkpoint.last, time.time())
+    return Committed((), checkpoint.start, checkpoint.end, checkpoint.last, time.time(), checkpoint.held)
 
 
 def _check_log(control: Control, assembler: Assembler) -> None:
@@ -175,9 +189,10 @@ def _check_identity(checkpoint: Checkpoint, server: Server, end: Position) -> No
     """File and offset mean nothing on another server; GTIDs do, and the overlap then proves the rest."""
     if checkpoint.flavour != server.flavour:
         raise PositionLost(f"the journal followed a {checkpoint.flavour} server, this is {server.flavour}", "reset")
-    if not checkpoint.start.by_file(server.flavour):
+    start = checkpoint.resume
+    if not start.by_file(server.flavour):
         return
     if checkpoint.server != server.identity:
         raise PositionLost("another server answers at this address", "reset")
-    if log_order(checkpoint.start.file, checkpoint.start.offset) > log_order(end.file, end.offset):
-        raise PositionLost(f"the log ends at {end}, before {checkpoint.start}", "reset")
+    if log_order(start.file, start.offset) > log_order(end.file, end.offset):
+        raise PositionLost(f"the log ends at {end}, before {start}", "reset")

@@ -9,11 +9,12 @@ from typing import Any
 
 import pymysql
 
-from cdc.assembler import Assembler, Capture, Committed
+from cdc.assembler import Assembler, Committed
 from cdc.control import Control
 from cdc.position import Position, log_order
 from cdc.reader import Origin, TableChannel
 from cdc.source import BinlogSource
+from cdc.tables import Capture
 from devenv.database import Server
 from journal.types import INSERT
 
@@ -28,9 +29,13 @@ class Database:
         self.encrypted = False  # each connection with TLS reads the system's certificates, for a fifth of a second
         self.server = server
         self.flavour = server.installation.flavour
+        self.reconnect()
+        self.run(f"DROP DATABASE IF EXISTS {NAME}", f"CREATE DATABASE {NAME}", f"USE {NAME}")
+
+    def reconnect(self) -> None:
+        """Begin anew, as after a restart of the server."""
         self._connection = self.connect()
         self._control = Control(self.arguments)
-        self.run(f"DROP DATABASE IF EXISTS {NAME}", f"CREATE DATABASE {NAME}", f"USE {NAME}")
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -7,12 +7,15 @@ import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import zstandard
+
 from cdc import events as ev
 from cdc import tablemap as t
-from cdc.assembler import Assembler, Capture, Committed
+from cdc.assembler import Assembler, Committed
 from cdc.position import Flavour, Position
 from cdc.rows import Decoder, Shape, compile_decoder
 from cdc.tablemap import TableMap
+from cdc.tables import Capture
 
 FILE = "binlog.000001"
 UUID = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
@@ -184,6 +187,44 @@ class Log:
 def mysql_gtid(source: bytes, number: int, committed: int = 1700000000_123456) -> bytes:
     """The body of MySQL's GTID event; ``committed`` in microseconds."""
     return b"\0" + source + number.to_bytes(8, "little") + b"\2" + bytes(16) + committed.to_bytes(7, "little")
+
+
+def packed(kind: int, body: bytes) -> bytes:
+    """An event inside a compressed transaction: no checksum, no place."""
+    return struct.pack("<IBIIIH", 1700000000, kind, 1, ev.HEADER_SIZE + len(body), 0, 0) + body
+
+
+def insert_events(*numbers: int) -> list[bytes]:
+    """What a transaction that inserts these rows into shop.orders packs."""
+    images = b"".join(image(number, f"row {number}") for number in numbers)
+    return [
+        packed(ev.QUERY, query("BEGIN")),
+        packed(ev.TABLE_MAP, table_map(7, "shop", "orders", (ID, NAME))),
+        packed(ev.WRITE_ROWS, rows(7, 2, images)),
+        packed(ev.XID, bytes(8)),
+    ]
+
+
+def payload(*events: bytes, algorithm: int = 0, size: int | None = None) -> bytes:
+    """MySQL's transaction payload: by zstd, or as it is (255); ``size`` is what it says that it unpacks to."""
+    data = b"".join(events)
+    fields = b"\2" + length(len(length(algorithm))) + length(algorithm)
+    if algorithm != 255:
+        said = length(len(data) if size is None else size)
+        fields += b"\3" + length(len(said)) + said
+        data = zstandard.compress(data)
+    said = length(len(data))
+    return fields + b"\1" + length(len(said)) + said + b"\0" + data
+
+
+def length(number: int) -> bytes:
+    """A length-encoded integer."""
+    return bytes([number]) if number < 251 else b"\xfe" + number.to_bytes(8, "little")
+
+
+def deflated(data: bytes, size: int | None = None) -> bytes:
+    """MariaDB's packed data; ``size`` is what it says that it unpacks to."""
+    return b"\x84" + (len(data) if size is None else size).to_bytes(4, "big") + zlib.compress(data)
 
 
 ORDERS = Capture("orders", "shop", "orders")

@@ -129,6 +129,23 @@ def test_a_malformed_mariadb_position_is_refused(text: str) -> None:
         MariadbGtids(text)
 
 
+@given(st.sets(st.tuples(sources, numbers)), st.tuples(sources, numbers))
+def test_a_mysql_set_knows_what_it_holds(gtids: set[tuple[str, int]], asked: tuple[str, int]) -> None:
+    """Exactly the transactions that were counted, whatever the letters of the source."""
+    state = MysqlGtids()
+    for source, number in gtids:
+        state.advance(f"{source}:{number}")
+    assert state.holds(f"{asked[0].upper()}:{asked[1]}") == (asked in gtids)
+
+
+@pytest.mark.parametrize(
+    ("gtid", "held"), [("0-9-100", True), ("0-1-101", False), ("7-2-1", True), ("7-2-6", False), ("3-1-1", False)]
+)
+def test_a_mariadb_position_holds_what_came_before_it(gtid: str, *, held: bool) -> None:
+    """Numbers of a domain only grow, whichever server wrote them; another domain has none."""
+    assert MariadbGtids("0-1-100,7-2-5").holds(gtid) is held
+
+
 def test_the_flavour_decides_how_gtids_are_read() -> None:
     """Each server's text is read by its own class, the empty one included."""
     assert isinstance(GtidState.parse("mariadb", "0-1-1"), MariadbGtids)
@@ -165,11 +182,20 @@ def test_the_servers_row_becomes_a_position() -> None:
         st.text(max_size=40),
         *[st.builds(Position, st.text(max_size=20), st.integers(0, 2**40), st.none() | st.text(max_size=60))] * 2,
         st.none() | st.builds(Fingerprint, st.none() | st.text(max_size=60), st.text(max_size=30)),
+        st.none() | st.just(Position("binlog.000001", 4, "0-1-1")),
     )
 )
 def test_a_checkpoint_survives_the_journal(checkpoint: Checkpoint) -> None:
     """What the journal keeps as text is the same checkpoint again."""
     assert Checkpoint.decode(checkpoint.encode()) == checkpoint
+
+
+def test_a_checkpoint_from_before_xa_was_held_is_read() -> None:
+    """Journals outlive versions: what has no such word holds nothing."""
+    position = Position("binlog.000001", 4)
+    text = Checkpoint("mysql", "a", position, position).encode().replace(',"held":null', "")
+    assert "held" not in text
+    assert Checkpoint.decode(text) == Checkpoint("mysql", "a", position, position)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"flavour":"oracle"}', "null"])

@@ -84,12 +84,8 @@ WRONG = [
     ("innodb_flush_log_at_trx_commit", "2", "warn", "innodb_flush_log_at_trx_commit = 1;"),
 ]
 WRONG_ON = {
-    "mariadb": [*WRONG, ("log_bin_compress", "ON", "warn", "log_bin_compress = OFF;")],
-    "mysql": [
-        *WRONG,
-        ("binlog_transaction_compression", "ON", "warn", "binlog_transaction_compression = OFF;"),
-        ("gtid_mode", "ON_PERMISSIVE", "warn", "gtid_mode = ON"),
-    ],
+    "mariadb": WRONG,
+    "mysql": [*WRONG, ("gtid_mode", "ON_PERMISSIVE", "warn", "gtid_mode = ON")],
 }
 
 

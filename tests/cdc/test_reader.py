@@ -64,6 +64,40 @@ def test_at_a_first_start_everything_is_new() -> None:
     assert overlap.is_new(committed(LAST))
 
 
+def placed(number: int, offset: int = 200, file: str = "binlog.000002") -> Committed:
+    """A transaction with this GTID that ends there."""
+    return committed(Fingerprint(f"0-1-{number}", "x"))._replace(end=Position(file, offset))
+
+
+def held(end: Position = END) -> Checkpoint:
+    """Known up to 0-1-7, XA transactions held from before it."""
+    return msgspec.structs.replace(checkpoint(LAST), end=end, held=Position("binlog.000001", 50))
+
+
+def test_behind_a_held_xa_transaction_everything_is_known_until_the_known_one() -> None:
+    """The stream begins further back; what was captured is skipped, the first unknown one is new."""
+    overlap = Overlap(held())
+    old = [placed(1, 9000, "binlog.000001"), placed(6, 199), committed(LAST)]
+    assert [overlap.is_new(one) for one in [*old, placed(8, 300)]] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("end", [("binlog.000002", 200), ("binlog.000002", 201), ("binlog.000003", 5)])
+def test_a_log_that_passes_the_known_transaction_without_it_is_a_reset(end: tuple[str, int]) -> None:
+    """Another one ends there or behind: these are other coordinates of the same names."""
+    overlap = Overlap(held())
+    with pytest.raises(PositionLost, match="another transaction") as raised:
+        overlap.is_new(placed(9, end[1], end[0]))
+    assert raised.value.reason == "reset"
+
+
+def test_on_another_server_gtids_say_what_was_captured() -> None:
+    """Its files mean nothing: what the checkpoint holds is skipped, the first that it does not hold is a reset."""
+    overlap = Overlap(held(Position("binlog.000002", 200, "0-1-7")), same_server=False)
+    assert not overlap.is_new(placed(3, 9999, "binlog.000009"))
+    with pytest.raises(PositionLost, match="another transaction"):
+        overlap.is_new(placed(8, 5, "binlog.000001"))
+
+
 # Who is there
 
 

@@ -17,7 +17,7 @@ from cdc.control import Control
 from cdc.errors import MalformedEvent, PositionLost, SourceError, SourceRefused, StreamLost, Superseded
 from cdc.position import Position
 from cdc.source import BinlogSource, _ending, _OneConnection
-from tests.cdc.database import HEARTBEAT, NAME, Database, gaps, rows
+from tests.cdc.database import HEARTBEAT, NAME, Database, rows
 from tests.faults.proxy import CuttingProxy
 
 by_gtid_or_file = pytest.mark.parametrize("by_file", [False, True], ids=["gtid", "file"])
@@ -147,15 +147,6 @@ def test_tagged_gtids_are_followed_by_file(oracle: Database) -> None:
                 assert rows(oracle.read(one.start, "t"))[:1] == rows([one])
     finally:
         reset(oracle)
-
-
-def test_a_compressed_transaction_is_a_gap(oracle: Database) -> None:
-    """MySQL's compressed transactions are not decoded; the next one is."""
-    oracle.run("CREATE TABLE t (id INT)", "SET SESSION binlog_transaction_compression = 1")
-    start = oracle.end()
-    oracle.run("INSERT INTO t VALUES (1)", "SET SESSION binlog_transaction_compression = 0", "INSERT INTO t VALUES (2)")
-    committed = oracle.read(start, "t")
-    assert (len(gaps(committed)), rows(committed)) == (1, [{"id": 2}])
 
 
 # How it ends
