@@ -17,7 +17,7 @@ from tests.journal.rows import A, rows
 
 
 async def test_only_the_owner_may_read_it(open_journal: OpenJournal, path: Path) -> None:
-    """The file, its write-ahead log, its lock and its witness are readable by the account that runs us and nobody else."""
+    """The file, its write-ahead log, its lock and its witness are for the account that runs us and nobody else."""
     journal = await open_journal()
     await journal.append(rows(1))
 
