@@ -25,6 +25,7 @@ from gateway.session import Outcome, Rules, Session
 from gateway.stats import Stats
 from gateway.wire import Error, Gap
 
+NEW_EPOCH = 4001  # close code: come back
 _FEED = 16 * 1024  # bytes parsed at a time: a flood of tiny frames makes few objects at once
 
 
@@ -178,6 +179,9 @@ class Connection(asyncio.Protocol):
 
     def _carry_out(self, outcome: Outcome) -> None:
         shared = self._shared
+        if outcome.away:
+            self.fail(NEW_EPOCH, "a new epoch begins")
+            return
         if outcome.closed is not None:
             shared.hub.leave(outcome.closed)
             shared.stats.subscriptions -= 1
@@ -205,11 +209,13 @@ class Connection(asyncio.Protocol):
             self._protocol.send_close(code, reason)
             self._flush()
 
-    def drain(self, farewell: bytes) -> None:
-        """Say good-bye: the server goes away."""
+    def drain(
+        self, farewell: bytes, code: int = CloseCode.SERVICE_RESTART, reason: str = "the server restarts"
+    ) -> None:
+        """Say good-bye: the server goes away, or what the client holds does."""
         if not self._closing:
             self.send(farewell)
-            self.fail(CloseCode.SERVICE_RESTART, "the server restarts")
+            self.fail(code, reason)
 
     def abort(self) -> None:
         """Drop the connection without a word."""

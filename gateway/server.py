@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from gateway.connection import Connection, Shared
+from gateway.connection import NEW_EPOCH, Connection, Shared
 from gateway.door import Door
 from gateway.frames import control_frame
 from gateway.handshake import Handshake, Readiness
@@ -29,7 +29,8 @@ _UNSENT = 128 * 1024
 class Gateway:
     """Serves ``channels`` of a journal over WebSocket. All methods belong to one event loop.
 
-    ``origins`` empty means the gateway's own host and loopback; ``readiness`` answers ``/readyz``.
+    ``origins`` empty means the gateway's own host and loopback; ``readiness`` answers ``/readyz``. ``ahead`` is asked
+    about clients that have an offset beyond the head of our epoch (``gateway.session.Rules``).
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class Gateway:
         max_subscriptions: int = 64,
         max_message: int = 64 * 1024,
         timing: Timing | None = None,
+        ahead: Callable[[str, int], bool] = lambda _channel, _offset: False,
     ) -> None:
         self._journal = journal
+        self._ahead = ahead
         self._channels = tuple(channels)
         self._host = host
         self.port = port  # once started, the port listened on
@@ -70,7 +73,7 @@ class Gateway:
         self._shared = Shared(
             hub=hub,
             replay=replay,
-            rules=Rules(self._bounds, self._limits.max_subscriptions),
+            rules=Rules(self._bounds, self._limits.max_subscriptions, self._ahead),
             source=self._source,
             stats=self.stats,
             limits=self._limits,
@@ -99,6 +102,16 @@ class Gateway:
         """Say how the source is; everybody is told at once when ``state`` changes, else with the next heartbeat."""
         if self._source.set(state, lag_ms) and self._timers:
             self._telling.start(self._shared.connections)
+
+    def new_epoch(self) -> None:
+        """Send everybody away, to come back in the journal's new epoch.
+
+        In one go and to be called before anything of that epoch is published: a live subscriber would take its offsets
+        for those of the old one.
+        """
+        farewell = control_frame(Drain(reconnect_ms=_RECONNECT_MS))
+        for connection in list(self._shared.connections):
+            connection.drain(farewell, NEW_EPOCH, "a new epoch begins")
 
     async def drain(self, deadline: float) -> None:
         """Stop listening, send everybody away, and return when all are gone or after ``deadline`` seconds."""

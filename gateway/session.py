@@ -10,18 +10,27 @@ from gateway.subscription import Bounds, Sink, Subscription, opening
 
 
 class Rules(NamedTuple):
-    """What holds for every session. ``bounds`` knows the channels: ``None`` means that there is no such channel."""
+    """What holds for every session. ``bounds`` knows the channels: ``None`` means that there is no such channel.
+
+    ``ahead`` is told the channel and offset of a client that has more of our epoch than was given. True: it may be
+    right, another epoch is about to begin, and nothing may be answered in the name of this one.
+    """
 
     bounds: Callable[[str], Bounds | None]
     max_subscriptions: int
+    ahead: Callable[[str, int], bool] = lambda _channel, _offset: False
 
 
 class Outcome(NamedTuple):
-    """What a frame leads to: first ``closed`` ends, then the replies go out, then ``opened`` begins."""
+    """What a frame leads to: first ``closed`` ends, then the replies go out, then ``opened`` begins.
+
+    ``away``: nothing of this; the client is to come back in a while.
+    """
 
     replies: tuple[wire.Control, ...]
     opened: Subscription | None = None
     closed: Subscription | None = None
+    away: bool = False
 
 
 class Session:
@@ -61,6 +70,8 @@ class Session:
             return _refused("limit", f"no more than {most} subscriptions on one connection", request.id)
 
         start = opening(request, bounds)
+        if start.ahead and request.offset is not None and self._rules.ahead(channel, request.offset):
+            return Outcome((), away=True)
         subscription = Subscription(channel, self._sink, start.offset)
         self.subscriptions = (*(kept for kept in self.subscriptions if kept is not replaced), subscription)
         subscribed = wire.Subscribed(

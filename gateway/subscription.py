@@ -58,12 +58,16 @@ class Bounds(NamedTuple):
 
 
 class Opening(NamedTuple):
-    """Where a subscription starts. ``gap_after`` and ``gap_reason`` say what is missed, up to the floor."""
+    """Where a subscription starts. ``gap_after`` and ``gap_reason`` say what is missed, up to the floor.
+
+    ``ahead``: the client has an offset of our epoch that we have not given.
+    """
 
     offset: int
     recovered: bool
     gap_after: int = 0
     gap_reason: str | None = None
+    ahead: bool = False
 
 
 def opening(request: Subscribe, bounds: Bounds) -> Opening:
@@ -72,8 +76,9 @@ def opening(request: Subscribe, bounds: Bounds) -> Opening:
     cursor = request.cursor
     if cursor is not None:
         # Offsets of another epoch mean nothing here, and an offset above the head was given by a journal that was lost.
-        if cursor.epoch != bounds.epoch or cursor.offset > bounds.published:
-            return Opening(before_all, recovered=False, gap_after=0, gap_reason="epoch")
+        ours = cursor.epoch == bounds.epoch
+        if not ours or cursor.offset > bounds.published:
+            return Opening(before_all, recovered=False, gap_after=0, gap_reason="epoch", ahead=ours)
         if cursor.offset < before_all:
             return Opening(before_all, recovered=False, gap_after=cursor.offset, gap_reason="retention")
         return Opening(cursor.offset, recovered=True)

@@ -3,6 +3,7 @@
 JournalError
 ├── JournalLocked      another process writes this journal
 ├── JournalDamaged     the file is not a journal, or fails its checks
+│   └── JournalReplaced   another file lies in its place, or an older copy of it
 ├── JournalBusy        another program holds a lock on the file; nothing was written, it may be appended again
 ├── JournalFull        no room on the disk; the batch was not written and may be appended again
 └── UnknownChannel     no channel of this name is configured
@@ -27,6 +28,10 @@ class JournalLocked(JournalError):
 
 class JournalDamaged(JournalError):
     """The file is not a journal, is truncated, or fails its integrity check."""
+
+
+class JournalReplaced(JournalDamaged):
+    """The file at the journal's path is not the one that was opened. What lies there now may be sound."""
 
 
 class JournalBusy(JournalError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +12,8 @@ from pathlib import Path
 import apsw
 
 from journal.errors import JournalBusy, JournalDamaged, JournalError, JournalFull
-from journal.schema import APPLICATION_ID, DDL, SET_ASIDE, VERSION, State, store_state
+from journal.schema import APPLICATION_ID, DDL, SET_ASIDE, VERSION, State, new_epoch, store_state
+from journal.witness import testify
 
 BUSY_MS = 5_000  # how long to wait for a lock that another program holds on the file
 MAX_WAL = 64 << 20  # bytes; a longer write-ahead log, left by a large transaction, is cut back
@@ -24,16 +24,17 @@ _RIGHTS = "Check that its folder exists, the owner and rights of both, and the k
 _OTHER_PATH = "Nothing was changed in it. Set journal.path (ROWCAST_JOURNAL_PATH) to another file."
 
 
-def create(path: Path) -> None:
+def create(path: Path, checkpoint: str | None = None) -> None:
     """Make an empty journal with an epoch of its own. ``path`` must be absent or empty, and locked by the caller.
 
     It is made beside its place and moved there, so a crash leaves no half-made journal that would be refused later.
+    Its witness comes first: a journal without one is taken for an older copy.
     """
     draft = path.with_name(path.name + ".new")
     for leftover in (draft, draft.with_name(draft.name + "-journal")):
         leftover.unlink(missing_ok=True)
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # SQLite gives -wal and -shm the same
-    state = State(secrets.token_hex(4), int(time.time()), 0, None, {})
+    state = State(new_epoch(), int(time.time()), 0, checkpoint, {})
     connection = connect(draft)
     try:
         with explained(connection, path):
@@ -44,8 +45,9 @@ def create(path: Path) -> None:
     finally:
         connection.close()
     _set_orphans_aside(path)
+    testify(path, state.epoch, state.given)
     draft.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _set_orphans_aside(path: Path) -> None:
@@ -56,7 +58,8 @@ def _set_orphans_aside(path: Path) -> None:
             orphan.replace(orphan.with_name(orphan.name + ".orphan"))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make new names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

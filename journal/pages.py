@@ -11,7 +11,7 @@ measured 5 k events/s, against 120 k this way (docs/decisions/0002-few-steps-int
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import apsw
 import msgspec
 
-from journal.errors import JournalDamaged, JournalError
+from journal.errors import JournalDamaged, JournalError, JournalReplaced
 from journal.file import connect, explained
 from journal.schema import SET_ASIDE, ChannelRow, event_checksum, load_state
 from journal.tail import EVENT_OVERHEAD
@@ -59,7 +59,7 @@ class Ask(NamedTuple):
     upto: int
 
 
-def read_page(connection: apsw.Connection, ask: Ask, epoch: str) -> list[Event]:
+def read_page(connection: apsw.Connection, ask: Ask, epochs: Collection[str]) -> list[Event]:
     """One page of a channel; empty when the file's floor lies above ``ask.upto``.
 
     Raises ``JournalDamaged`` rather than leave out or pass on a row that is not what was written.
@@ -68,8 +68,8 @@ def read_page(connection: apsw.Connection, ask: Ask, epoch: str) -> list[Event]:
     try:
         state = load_state(connection)
         row = state.channels[ask.channel]
-        if state.epoch != epoch or row.head < ask.upto:
-            raise JournalDamaged("The journal's file was replaced by another while it was open.", _RESTART)
+        if state.epoch not in epochs or row.head < ask.upto:
+            raise JournalReplaced("The journal's file was replaced by another while it was open.", _RESTART)
         first = max(ask.after + 1, row.floor)
         return list(_read(connection, row, first, ask)) if first <= ask.upto else []
     except _MISSHAPEN as error:
@@ -114,7 +114,7 @@ def read_newest(connection: apsw.Connection, row: ChannelRow, epoch: str, max_by
     events: list[Event] = []
     after = row.head if key is None else row.offset(key) - 1
     while after < row.head:
-        events += read_page(connection, Ask(row.name, after, 1_000, 1 << 20, row.head), epoch)
+        events += read_page(connection, Ask(row.name, after, 1_000, 1 << 20, row.head), {epoch})
         after = events[-1].offset
     return events
 
@@ -124,9 +124,13 @@ class PageReader:
 
     def __init__(self, path: Path, epoch: str, threads: int = 2) -> None:
         self._path = path
-        self._epoch = epoch
+        self._epochs = {epoch}
         self._idle: list[apsw.Connection] = []
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="journal-reader")
+
+    def expect(self, epoch: str) -> None:
+        """Take pages of this epoch too: the file is about to begin it."""
+        self._epochs.add(epoch)
 
     async def read(self, ask: Ask) -> list[Event]:
         """``read_page`` in one of the threads."""
@@ -136,7 +140,7 @@ class PageReader:
         connection = self._borrow()
         try:
             with explained(connection, self._path):
-                page = read_page(connection, ask, self._epoch)
+                page = read_page(connection, ask, self._epochs)
         except JournalError:
             connection.close()
             raise

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from journal.errors import JournalDamaged, UnknownChannel
+from journal.errors import JournalReplaced, UnknownChannel
 from journal.file import connect, explained, identify
 from journal.pages import Ask, PageReader
 from journal.schema import VERSION, ChannelRow, State, load_state
@@ -27,12 +27,12 @@ class ReadOnlyJournal:
         self._connection = connect(path, read_only=True)
         self._file = _identity(path)
         try:
-            state = self._state()
+            with explained(self._connection, path):
+                self._epoch = load_state(self._connection).epoch
         except BaseException:
             self._connection.close()
             raise
-        self._epoch = state.epoch
-        self._pages = PageReader(path, state.epoch, threads=1)
+        self._pages = PageReader(path, self._epoch, threads=1)
 
     @classmethod
     async def open(cls, path: Path | str) -> Self:
@@ -85,9 +85,12 @@ class ReadOnlyJournal:
 
     def _state(self) -> State:
         if _identity(self._path) != self._file:
-            raise JournalDamaged(f"{self._path} was replaced by another file.", "Open it again.")
+            raise JournalReplaced(f"{self._path} was replaced by another file.", "Open it again.")
         with explained(self._connection, self._path):
-            return load_state(self._connection)
+            state = load_state(self._connection)
+        if state.epoch != self._epoch:
+            raise JournalReplaced(f"{self._path} has begun a new epoch.", "Open it again.")
+        return state
 
     def _row(self, channel: str) -> ChannelRow:
         try:

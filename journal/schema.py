@@ -10,6 +10,7 @@ and in order in a plain rowid table (docs/decisions/0001-journal-on-sqlite.md ha
 
 from __future__ import annotations
 
+import secrets
 import zlib
 from struct import Struct
 
@@ -94,6 +95,11 @@ class State(msgspec.Struct, frozen=True):
     checkpoint: str | None
     channels: dict[str, ChannelRow]
 
+    @property
+    def given(self) -> int:
+        """How many offsets were ever given, in all channels. It never falls, so an older copy has fewer."""
+        return sum(row.head for row in self.channels.values())
+
     def row(self) -> tuple[str, int, int, str | None, str, int]:
         """The columns of the row in ``journal``, checksum included."""
         channels = msgspec.json.encode(list(self.channels.values())).decode()
@@ -120,6 +126,11 @@ def load_state(connection: apsw.Connection) -> State:
     return State(epoch, created, age, checkpoint, {row.name: row for row in _channel_rows.decode(channels)})
 
 
+def new_epoch() -> str:
+    """A name for a life that begins."""
+    return secrets.token_hex(4)
+
+
 def store_state(connection: apsw.Connection, state: State) -> None:
     """Write the state, inside the caller's transaction."""
     connection.execute("REPLACE INTO journal VALUES (1, ?, ?, ?, ?, ?, ?)", state.row())
@@ -138,6 +149,6 @@ def event_checksum(key: int, op: str, committed: int, message: bytes) -> int:
 
 
 SET_ASIDE = (
-    "Move the file, with its -wal and -shm beside it, out of the way and start again: a new journal has a new epoch, "
-    "and every subscriber is told of the gap."
+    "`rowcast serve` sets the file aside when it starts, with its -wal and -shm, and begins a new journal: that has a "
+    "new epoch, and every subscriber is told of the gap."
 )

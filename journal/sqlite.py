@@ -13,11 +13,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, NoReturn, Self, TypeVar
 
+from journal.aside import set_aside, was_ours
 from journal.channel import Channel
-from journal.errors import JournalDamaged, JournalError, UnknownChannel
+from journal.errors import JournalDamaged, JournalError, JournalReplaced, UnknownChannel
 from journal.pages import Ask, PageReader
+from journal.schema import MAX_OFFSET, new_epoch
 from journal.types import ChannelState, Event, Transaction
 from journal.writer import Commit, Writer
 
@@ -25,9 +27,17 @@ T = TypeVar("T")
 
 
 class SqliteJournal:
-    """A ``JournalReader`` that can also be written; made by ``open``, ended by ``close``."""
+    """A ``JournalReader`` that can also be written; made by ``open``, ended by ``close``.
 
-    def __init__(self, writer: Writer, thread: ThreadPoolExecutor, channels: dict[str, Channel]) -> None:
+    ``notices`` tell what had to be done when it was opened. ``renewed`` is called when a new epoch has begun, before
+    any event of it is visible.
+    """
+
+    def __init__(
+        self, writer: Writer, thread: ThreadPoolExecutor, channels: dict[str, Channel], notices: Sequence[str] = ()
+    ) -> None:
+        self.notices = tuple(notices)
+        self.renewed: Callable[[], None] = lambda: None
         self._writer = writer
         self._thread = thread  # the only one in which ``_writer`` is touched
         self._channels = channels
@@ -37,6 +47,8 @@ class SqliteJournal:
         self._failed: JournalError | None = None
         self._damaged: JournalDamaged | None = None
         self._closed = False
+        self._claims: dict[str, int] = {}  # the largest offset of this epoch that a client says it has, by channel
+        self._alarm = asyncio.Event()  # damage was met, or the epoch is in doubt
 
     @classmethod
     async def open(
@@ -47,21 +59,24 @@ class SqliteJournal:
         sync: Literal["full", "normal"] = "full",
         tail_bytes: int = 16 << 20,
         clock: Callable[[], float] = time.monotonic,
+        replace_damaged: bool = False,
     ) -> Self:
         """Open the journal at ``path`` for writing, making it when there is none.
 
         Channels new to the file start empty; those in the file but not named here stay in it, unserved.
         ``tail_bytes`` is the memory for the newest events, shared out among the channels. Raises ``JournalLocked``,
-        ``JournalDamaged``, ``JournalFull`` or ``JournalError``, and leaves a file it does not know as it was.
+        ``JournalDamaged``, ``JournalFull`` or ``JournalError``, and leaves a file it does not know as it was. With
+        ``replace_damaged`` a damaged journal is set aside and a new one made that resumes at its checkpoint.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="journal-writer")
         start = partial(_start, Path(path), channels, sync, tail_bytes // max(len(channels), 1), clock)
+        begin = partial(_start_anew, Path(path), start) if replace_damaged else start
         try:
-            writer, served = await _outlast(thread.submit(start))
+            writer, served, notices = await _outlast(thread.submit(begin))
         except BaseException:
             thread.shutdown(wait=False)
             raise
-        return cls(writer, thread, served)
+        return cls(writer, thread, served, notices)
 
     @property
     def epoch(self) -> str:
@@ -138,6 +153,31 @@ class SqliteJournal:
             trimmed += count
         return trimmed
 
+    def doubt(self, channel: str, offset: int) -> bool:
+        """Whether to believe a client that says it has this offset of our epoch, though it lies beyond the head.
+
+        If so the journal is an older copy, and a new epoch begins before anything else is appended, or at once where
+        ``guard`` runs. An epoch that began under our eyes cannot have given more than we know: the client is wrong.
+        """
+        if self.epoch != self._writer.first or offset > MAX_OFFSET:
+            return False
+        self._claims[channel] = max(offset, self._claims.get(channel, 0))
+        self._alarm.set()
+        return True
+
+    async def guard(self) -> NoReturn:
+        """Begin a new epoch whenever the present one is in doubt; raises the ``JournalDamaged`` that readers meet."""
+        while True:
+            await self._alarm.wait()
+            self._alarm.clear()
+            if self._damaged:
+                raise self._damaged
+            try:
+                await self._commit(self._writer.unchanged)
+            except JournalError as error:
+                if not error.retry:  # else the next append, or the next client that comes back, tries again
+                    raise
+
     async def close(self) -> None:
         """Let a running commit end, then close the file and its lock. ``follow`` ends; appends are refused."""
         if self._closed:
@@ -163,6 +203,8 @@ class SqliteJournal:
         await self._turn.acquire()
         try:
             self._require_open()
+            if self._claims:
+                await self._settle_claims()
             done = await _outlast(self._thread.submit(work))
             # No await from here to the caller.
             if done.state is not self._state:
@@ -171,11 +213,29 @@ class SqliteJournal:
             return done
         except UnknownChannel:
             raise
+        except JournalDamaged as error:
+            self._condemn(error)
+            raise
         except JournalError as error:
             self._failed = error
             raise
         finally:
             self._turn.release()
+
+    async def _settle_claims(self) -> None:
+        """Begin a new epoch if a claim still lies beyond the head, now that every commit before is visible."""
+        if any(offset > self.head(channel) for channel, offset in self._claims.items()):
+            epoch = new_epoch()
+            self._pages.expect(epoch)
+            self._adopt(await _outlast(self._thread.submit(partial(self._writer.renew, epoch))))
+            self.renewed()
+        self._claims.clear()
+
+    def _condemn(self, error: JournalDamaged) -> None:
+        self._damaged = error
+        self._alarm.set()
+        if not isinstance(error, JournalReplaced) and not self._closed:
+            self._thread.submit(self._writer.suspect)
 
     def _adopt(self, done: Commit) -> None:
         self._state = done.state
@@ -193,7 +253,7 @@ class SqliteJournal:
         try:
             return await self._pages.read(ask)
         except JournalDamaged as error:
-            self._damaged = error
+            self._condemn(error)
             raise
 
     def _require_open(self) -> None:
@@ -207,10 +267,28 @@ class SqliteJournal:
             raise UnknownChannel(f"There is no channel {channel!r}.") from None
 
 
+Started = tuple[Writer, dict[str, Channel], list[str]]
+
+
+def _start_anew(path: Path, start: Callable[[], Started]) -> Started:
+    """Start; if a journal of ours is there but damaged, with a new one."""
+    path = path.resolve()
+    try:
+        return start()
+    except JournalDamaged as error:
+        if not was_ours(path):
+            raise
+        aside = set_aside(path)
+        writer, served, notices = start()
+        resumed = "it resumes where the old one was" if writer.state.checkpoint else "it begins at the log's end"
+        return writer, served, [f"{error} Set aside as {aside}; a new journal begins, and {resumed}.", *notices]
+
+
 def _start(
     path: Path, channels: Sequence[str], sync: Literal["full", "normal"], tail_bytes: int, clock: Callable[[], float]
-) -> tuple[Writer, dict[str, Channel]]:
-    writer = Writer(path.resolve(), channels, sync, clock)
+) -> Started:
+    path = path.resolve()
+    writer = Writer(path, channels, sync, clock)
     try:
         served = {name: Channel(writer.state.channels[name], tail_bytes, clock) for name in channels}
         for name, channel in served.items():
@@ -218,7 +296,7 @@ def _start(
     except BaseException:
         writer.close()
         raise
-    return writer, served
+    return writer, served, [f"{path} begins a new epoch: {writer.doubt}."] if writer.doubt else []
 
 
 async def _outlast(future: Future[T]) -> T:

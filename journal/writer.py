@@ -17,9 +17,10 @@ from journal.file import MAX_WAL, connect, create, explained, explained_os, iden
 from journal.lock import JournalLock
 from journal.pages import read_newest
 from journal.retention import next_cut
-from journal.schema import MAX_CHANNELS, ChannelRow, State, load_state, store_state
+from journal.schema import MAX_CHANNELS, ChannelRow, State, load_state, new_epoch, store_state
 from journal.types import Event, Transaction
 from journal.wal import WriteAheadLog
+from journal.witness import Witness, contradiction, hear
 
 AGE_STEP = 60  # seconds; a quiet journal notes its age no more often
 
@@ -34,7 +35,11 @@ class Commit(NamedTuple):
 
 
 class Writer:
-    """The file, locked and open for writing. ``state`` is that of the last commit."""
+    """The file, locked and open for writing. ``state`` is that of the last commit.
+
+    ``doubt`` says why it began a new epoch when it was opened, if it did. ``first`` is the epoch it was found with:
+    any later one began under our eyes, and nobody can hold more of it than we have given.
+    """
 
     def __init__(
         self, path: Path, channels: Sequence[str], sync: Literal["full", "normal"], clock: Callable[[], float]
@@ -45,7 +50,11 @@ class Writer:
         with explained_os(path), ExitStack() as undo:
             self._lock = JournalLock(path)
             undo.callback(self._lock.release)
-            self._connection, self.state = _open(path, channels, sync)
+            found = _found(path)
+            self._connection, self.state, self.doubt = _open(path, channels, sync)
+            undo.callback(self._connection.close)
+            self.first = self.state.epoch if found and self.doubt is None else None
+            self._witness = Witness(path, self.state)
             undo.pop_all()
         self._started = clock() - self.state.age
         self.wal = WriteAheadLog(self._connection)
@@ -66,7 +75,26 @@ class Writer:
             draft.insert(self._connection)
             store_state(self._connection, state)
         self.state = state
+        if draft.events:
+            self._witness.note(state)
         return Commit(state, draft.events, draft.by_channel)
+
+    def renew(self, epoch: str) -> Commit:
+        """Begin a new epoch; events, offsets and checkpoint stay."""
+        state = replace(self.state, epoch=epoch)
+        with explained(self._connection, self.path), transaction(self._connection):
+            store_state(self._connection, state)
+        self.state = state
+        self._witness.note(state)
+        return self.unchanged()
+
+    def unchanged(self) -> Commit:
+        """The last commit once more."""
+        return Commit(self.state, [], {})
+
+    def suspect(self) -> None:
+        """Have the next start look at the whole file."""
+        self._witness.suspect()
 
     def trim(self, keep_seconds: float, keep_bytes: int) -> Commit:
         """One bounded step of retention, in a commit of its own; ``trimmed`` is 0 when nothing more may go."""
@@ -78,7 +106,7 @@ class Writer:
             elif age - self.state.age >= AGE_STEP:
                 state = replace(self.state, age=age)
             else:
-                return Commit(self.state, [], {})
+                return self.unchanged()
             with transaction(self._connection):
                 if cut:
                     cut.delete(self._connection)
@@ -102,27 +130,40 @@ class Writer:
         try:
             self._connection.close()
         finally:
+            self._witness.close()
             self._lock.release()
 
 
-def _open(path: Path, channels: Sequence[str], sync: str) -> tuple[apsw.Connection, State]:
-    """Recognise or make the file, check it, and add the channels that are new to it."""
-    if not path.exists() or path.stat().st_size == 0:
-        create(path)
+def _found(path: Path) -> bool:
+    """Whether there is a file; if not, or nothing in it, one is made."""
+    if path.exists() and path.stat().st_size > 0:
+        return True
+    create(path)
+    return False
+
+
+def _open(path: Path, channels: Sequence[str], sync: str) -> tuple[apsw.Connection, State, str | None]:
+    """Recognise the file, check it, and bring its state up to date; says why that has a new epoch, if it has one."""
     identify(path)
     connection = connect(path)
     try:
         with explained(connection, path):
             connection.execute(f"PRAGMA synchronous = {sync}; PRAGMA journal_size_limit = {MAX_WAL}").fetchall()
             state = load_state(connection)
-            check(connection, path, state)
-            return connection, _with_channels(connection, state, channels)
+            testimony = hear(path)
+            check(connection, path, state, suspect=testimony is not None and testimony.suspect)
+            doubt = contradiction(testimony, state)
+            current = _with_channels(replace(state, epoch=new_epoch()) if doubt else state, channels)
+            if current is not state:
+                with transaction(connection):
+                    store_state(connection, current)
+            return connection, current, doubt
     except BaseException:
         connection.close()
         raise
 
 
-def _with_channels(connection: apsw.Connection, state: State, names: Sequence[str]) -> State:
+def _with_channels(state: State, names: Sequence[str]) -> State:
     """Add the channels the file does not know, empty. Those no longer named stay, and are trimmed like the rest."""
     missing = [name for name in names if name not in state.channels]
     if not missing:
@@ -131,7 +172,4 @@ def _with_channels(connection: apsw.Connection, state: State, names: Sequence[st
     if first + len(missing) > MAX_CHANNELS:
         raise JournalError(f"The journal holds {first - 1} channels, and no more than {MAX_CHANNELS} fit.")
     added = {name: ChannelRow(number, name, 1, 0, 0) for number, name in enumerate(missing, first)}
-    state = replace(state, channels={**state.channels, **added})
-    with transaction(connection):
-        store_state(connection, state)
-    return state
+    return replace(state, channels={**state.channels, **added})

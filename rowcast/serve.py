@@ -21,7 +21,7 @@ from cdc.errors import SourceError
 from cdc.fetch import TableChannel
 from cdc.reader import Origin
 from gateway.server import Gateway
-from journal.errors import JournalError, JournalLocked
+from journal.errors import JournalDamaged, JournalError, JournalLocked
 from journal.sqlite import SqliteJournal
 from rowcast import metrics
 from rowcast.check import refuse_unfit
@@ -57,12 +57,13 @@ class _Serve:
             self._journal = await stack.enter_async_context(_journal(settings))
             await self._look_at_source()
             self._gateway = self._make_gateway()
+            self._journal.renewed = self._new_epoch
             self._capture = self._make_capture()
             await stack.enter_async_context(self._serving(self._gateway))
             if self._with_api:
                 await stack.enter_async_context(self._running_api())
             logger.info("ready on ws://%s:%d", settings.gateway.host, self._gateway.port)
-            await self._until_stopped(self._capture.run(), self._retention())
+            await self._until_stopped(self._capture.run(), self._retention(), self._journal.guard())
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -121,6 +122,7 @@ class _Serve:
             max_buffer=settings.max_buffer,
             max_subscriptions=settings.max_subscriptions,
             max_message=settings.max_message,
+            ahead=self._journal.doubt,
         )
 
     @asynccontextmanager
@@ -179,13 +181,22 @@ class _Serve:
                     task.result()
             await self._gateway.drain(_DRAIN)  # while rows still come: nobody is told "live" and left without
         except JournalError as error:
-            raise Failure(str(error), error.hint, INTERNAL) from error
+            code = TEMPORARY if isinstance(error, JournalDamaged) else INTERNAL  # the next start sets it aside
+            raise Failure(str(error), error.hint, code) from error
         except SourceError as error:
             raise Failure(str(error), error.hint, UNREACHABLE) from error
         finally:
             for task in (*tasks, stopped):
                 task.cancel()
             await asyncio.gather(*tasks, stopped, return_exceptions=True)
+
+    def _new_epoch(self) -> None:
+        logger.error(
+            "a client holds offsets that this journal has not given: it is an older copy, restored. Epoch %s begins, "
+            "and every client is told of the gap",
+            self._journal.epoch,
+        )
+        self._gateway.new_epoch()
 
     async def _retention(self) -> None:
         """Drop what is older or more than the settings keep. A full disk must not stop it: it is what makes room."""
@@ -220,7 +231,9 @@ async def _journal(settings: Settings) -> AsyncIterator[SqliteJournal]:
     path = settings.journal.path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        journal = await SqliteJournal.open(path, list(settings.channels), sync=settings.journal.sync)
+        journal = await SqliteJournal.open(
+            path, list(settings.channels), sync=settings.journal.sync, replace_damaged=True
+        )
     except JournalError as error:
         temporary = error.retry or isinstance(error, JournalLocked)
         raise Failure(f"journal.path: {error}", error.hint, TEMPORARY if temporary else CONFIGURATION) from error
@@ -228,6 +241,8 @@ async def _journal(settings: Settings) -> AsyncIterator[SqliteJournal]:
         raise Failure(
             f"journal.path: {path}: {error.strerror}", "set it to a file that we may write", CONFIGURATION
         ) from error
+    for notice in journal.notices:
+        logger.error("%s", notice)
     try:
         yield journal
     finally:

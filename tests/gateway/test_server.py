@@ -229,6 +229,33 @@ async def test_a_journal_that_cannot_be_read_closes_with_come_back(gateway: Gate
         assert (await live.take())["offset"] == 4
 
 
+async def test_a_client_ahead_of_us_is_sent_away(make_gateway: MakeGateway, journal: StoredJournal) -> None:
+    """A client that may be right is told nothing in an epoch that is about to end, only to come back."""
+    gateway = await make_gateway(ahead=lambda channel, offset: (channel, offset) == (CCTV, 9))
+    gateway.publish(await journal.append(CCTV, [b"{}"] * 3))
+    async with client(gateway) as wrong, client(gateway) as right:
+        assert (await wrong.ask(type="subscribe", channel=CCTV, epoch="k3f9", offset=8))["recovered"] is False
+        await right.ask(type="subscribe", channel=CCTV)
+        await right.take()
+        await right.say(type="subscribe", channel=CCTV, epoch="k3f9", offset=9)
+        assert await right.closed() == 4001
+        assert (await wrong.take())["type"] == "gap"
+
+
+async def test_a_new_epoch_sends_everybody_away(gateway: Gateway, journal: StoredJournal) -> None:
+    """Nobody is sent an event of the new epoch who has not been told of it; whoever comes back is served."""
+    async with client(gateway) as live:
+        await live.ask(type="subscribe", channel=CCTV)
+        await live.take()
+        events = await journal.append(CCTV, [b"{}"])
+        gateway.new_epoch()
+        gateway.publish(events)
+        assert await live.take() == {"type": "drain", "reconnect_ms": [200, 5000]}
+        assert await live.closed() == 4001
+    async with client(gateway) as back:
+        assert (await back.ask(type="subscribe", channel=CCTV, epoch="older", offset=7))["recovered"] is False
+
+
 # The end
 
 

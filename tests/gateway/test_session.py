@@ -52,6 +52,22 @@ def test_a_foreign_epoch_gets_a_gap_even_when_nothing_is_there(session: Session)
     )
 
 
+@pytest.mark.parametrize(("offset", "believed"), [(10, False), (11, True), (11, False)])
+def test_a_client_ahead_of_us_may_be_right(offset: int, believed: bool) -> None:
+    """An offset of our epoch beyond what was given is asked about; if it may be right, no word in this epoch."""
+    asked = []
+
+    def ahead(channel: str, offset: int) -> bool:
+        asked.append((channel, offset))
+        return believed
+
+    session = Session(Rules(CHANNELS.get, max_subscriptions=2, ahead=ahead), Recorder())
+    say(session, type="subscribe", channel="a", epoch="old", offset=99)
+    outcome = say(session, type="subscribe", channel="a", epoch="k3f9", offset=offset)
+    assert asked == [("a", 11)] * (offset > 10)
+    assert (outcome.away, outcome.replies == ()) == (believed, believed)
+
+
 def test_subscribing_again_replaces(session: Session) -> None:
     """The second subscribe to a channel closes the first, also when the limit is reached."""
     first = say(session, type="subscribe", channel="a").opened

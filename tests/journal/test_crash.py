@@ -30,6 +30,7 @@ def run_and_kill(path: Path, seed: int, lines: int) -> list[int]:
 async def test_a_killed_writer_loses_nothing_it_acknowledged(path: Path, seed: int) -> None:
     """Killed with -9 at random, again and again: what was acknowledged is there, dense, with its checkpoint."""
     chance = random.Random(seed)
+    epochs = set()
     for life in range(5):
         acknowledged = run_and_kill(path, seed * 100 + life, chance.randrange(1, 60))
 
@@ -41,4 +42,6 @@ async def test_a_killed_writer_loses_nothing_it_acknowledged(path: Path, seed: i
             events = await read_all(journal, name)
             assert offsets(events) == list(range(journal.floor(name), journal.head(name) + 1))
             assert [event.message for event in events] == [appender.message(name, event.offset) for event in events]
+        epochs.add(journal.epoch)  # the witness beside it was killed too, and never ahead
         await journal.close()
+    assert len(epochs) == 1

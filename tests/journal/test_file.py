@@ -17,12 +17,12 @@ from tests.journal.rows import A, rows
 
 
 async def test_only_the_owner_may_read_it(open_journal: OpenJournal, path: Path) -> None:
-    """The file, its write-ahead log and its lock are readable by the account that runs us and nobody else."""
+    """The file, its write-ahead log, its lock and its witness are for the account that runs us and nobody else."""
     journal = await open_journal()
     await journal.append(rows(1))
 
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
-    assert set(modes) == {"journal.db", "journal.db-wal", "journal.db-shm", "journal.db.lock"}
+    assert set(modes) == {"journal.db", "journal.db-wal", "journal.db-shm", "journal.db.lock", "journal.db.witness"}
     assert set(modes.values()) == {0o600}
 
 

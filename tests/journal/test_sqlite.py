@@ -246,7 +246,7 @@ async def test_closing_ends_everything(journal: SqliteJournal, path: Path) -> No
     assert not journal.writable
     with pytest.raises(JournalError, match="closed"):
         await journal.append(rows(1))
-    assert {file.name for file in path.parent.iterdir()} == {"journal.db", "journal.db.lock"}
+    assert {file.name for file in path.parent.iterdir()} == {"journal.db", "journal.db.lock", "journal.db.witness"}
 
 
 async def test_closing_lets_a_running_append_end(open_journal: OpenJournal, gate: Gate) -> None:
