@@ -24,13 +24,25 @@ LARGEST = 20  # rows of a transaction
 
 
 class Writer(threading.Thread):
-    """Inserts about ``rows`` rows as camera ``number``, however often it must reconnect. ``seed`` fixes the shape."""
+    """Inserts about ``rows`` rows as camera ``number``, however often it must reconnect. ``seed`` fixes the shape.
 
-    def __init__(self, connect: Callable[[], pymysql.Connection[Any]], number: int, rows: int, seed: int = 1) -> None:
+    ``rate`` is about how many rows it sends in a second; None: as fast as it goes.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], pymysql.Connection[Any]],
+        number: int,
+        rows: float,
+        seed: int = 1,
+        *,
+        rate: float | None = None,
+    ) -> None:
         super().__init__(name=f"writer-{number}", daemon=True)
         self._connect = connect
         self._number = number
         self._rows = rows
+        self._rate = rate
         self._random = random.Random(f"{seed}/{number}")
         self._halt = threading.Event()
         self.written = 0  # rows sent, committed or not
@@ -65,6 +77,8 @@ class Writer(threading.Thread):
                     connection.rollback()
                 else:
                     connection.commit()
+                if self._rate is not None:
+                    self._halt.wait((self.written - transaction) / self._rate)
 
     def _row(self, transaction: int) -> str:
         row = {"writer": self._number, "transaction": transaction, "seq": self.written}
