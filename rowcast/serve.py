@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -16,13 +16,14 @@ from api.app import create_app
 from api.server import ApiServer
 from api.table import Address, ResultTable
 from api.writer import ResultWriter
-from cdc.capture import CATCHING_UP, DOWN, STALLED, CaptureLoop
+from cdc.capture import CATCHING_UP, DOWN, STALLED, Appender, CaptureLoop
 from cdc.errors import SourceError
 from cdc.reader import Origin, TableChannel
 from gateway.server import Gateway
 from journal.errors import JournalError, JournalLocked
 from journal.sqlite import SqliteJournal
-from rowcast import metrics
+from journal.types import Event
+from rowcast import failpoints, metrics
 from rowcast.check import refuse_unfit
 from rowcast.errors import CONFIGURATION, INTERNAL, TEMPORARY, UNREACHABLE, Failure
 from rowcast.settings import Settings
@@ -45,6 +46,7 @@ class _Serve:
         self._with_api = api
         self._stop = asyncio.Event()
         self._writer: ResultWriter | None = None
+        self._failpoint = failpoints.from_environment(os.environ)
 
     # Start
 
@@ -53,7 +55,7 @@ class _Serve:
         self._listen_to_signals()
         settings = self._settings
         async with AsyncExitStack() as stack:
-            self._journal = await stack.enter_async_context(_journal(settings))
+            self._journal = await stack.enter_async_context(_journal(settings, self._failpoint))
             await self._look_at_source()
             self._gateway = self._make_gateway()
             self._capture = self._make_capture()
@@ -96,10 +98,14 @@ class _Serve:
             for name, channel in settings.channels.items()
         ]
         origin = Origin(settings.reader.arguments(), channels, settings.server_id)
+        journal: Appender = self._journal
+        publish: Callable[[list[Event]], None] = self._gateway.publish
+        if self._failpoint is not None:
+            journal, publish = self._failpoint.around(journal, publish)
         return CaptureLoop(
             origin,
-            self._journal,
-            self._gateway.publish,
+            journal,
+            publish,
             self._gateway.set_source,
             derived_id=settings.mysql.server_id is None,
         )
@@ -210,11 +216,12 @@ class _Serve:
 
 
 @asynccontextmanager
-async def _journal(settings: Settings) -> AsyncIterator[SqliteJournal]:
+async def _journal(settings: Settings, failpoint: failpoints.Failpoint | None) -> AsyncIterator[SqliteJournal]:
     path = settings.journal.path
+    written = None if failpoint is None else failpoint.written
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        journal = await SqliteJournal.open(path, list(settings.channels), sync=settings.journal.sync)
+        journal = await SqliteJournal.open(path, list(settings.channels), sync=settings.journal.sync, written=written)
     except JournalError as error:
         temporary = error.retry or isinstance(error, JournalLocked)
         raise Failure(f"journal.path: {error}", error.hint, TEMPORARY if temporary else CONFIGURATION) from error
