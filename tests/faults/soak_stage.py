@@ -69,7 +69,7 @@ class Stage:
             self.product = Product(self.server, self._folder, mysql_port=self.link.port)
             await asyncio.to_thread(self.product.migrate)
             self.product.start()
-            stack.callback(lambda: self.product.running and self.product.kill())
+            stack.callback(self._end_product)
             await self.product.ready()
             self.clients = [
                 Client(name, await stack.enter_async_context(recorder), array("q"))
@@ -89,6 +89,10 @@ class Stage:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    def _end_product(self) -> None:
+        if self.product.running:
+            self.product.kill()
 
     def _recorders(self, stack: ExitStack | AsyncExitStack) -> list[tuple[str, Recorder]]:
         self.client_link = stack.enter_context(CuttingProxy(self.product.gateway_port))

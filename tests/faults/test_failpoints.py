@@ -64,7 +64,7 @@ async def test_the_points_stand_where_their_names_say(tmp_path: Path, monkeypatc
 def test_a_point_is_passed_so_many_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only passes of the named point count, and the last of them kills."""
     kills: list[int] = []
-    monkeypatch.setattr(failpoints.os, "kill", lambda _, number: kills.append(number))
+    monkeypatch.setattr("rowcast.failpoints.os.kill", lambda _, number: kills.append(number))
     point = failpoints.from_environment({failpoints.VARIABLE: "after-commit:2"})
     assert point is not None
     for name in ("after-commit", "before-append", "after-append"):
