@@ -46,7 +46,7 @@ async def test_many_clients_come_back_after_a_restart_and_miss_nothing(
         for recorder in recorders:
             recorder.pause = 0.5
             await recorder.live.wait()
-        with Load(product, 600, rate=200) as load:
+        with Load(product, 400, rate=200) as load:
             await load.until(0.4)
             assert await asyncio.to_thread(product.stop) == 0
             product.start()

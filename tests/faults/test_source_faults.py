@@ -43,14 +43,14 @@ async def test_a_process_that_is_stopped_and_continued_loses_nothing(
     await product.ready()
     async with Recorder(product.gateway) as recorder:
         await recorder.live.wait()
-        with Load(product, 2000, rate=1000) as load:
+        with Load(product, 1500, rate=1000) as load:
             await load.until(0.3)
             assert product.process is not None
             strike(product.process, signal.SIGSTOP)
             before = len(recorder.seen)
             await load.finished()
-            await asyncio.sleep(3)  # the fault itself: a process that is not there, but has not left either
-            assert len(recorder.seen) - before < 1000
+            await asyncio.sleep(2)  # the fault itself: a process that is not there, but has not left either
+            assert len(recorder.seen) - before < 500  # what was on its way
             strike(product.process, signal.SIGCONT)
             await nothing_wrong(product, [recorder])
 
