@@ -27,7 +27,7 @@ from tests.faults.verdict import Verdict, judge, table
 from tests.faults.writers import INSERT, Writer, row
 
 WRITERS = 3
-SLOW = 60_000.0  # bytes in a second
+SLOW = 600.0  # bytes for each row written: about twice what it is sent, so that it recovers
 PATIENCE = 120.0  # seconds after which a client that has not recovered never will
 BEACON = 0  # the number of the writer that is no load
 
@@ -97,7 +97,7 @@ class Stage:
     def _recorders(self, stack: ExitStack | AsyncExitStack) -> list[tuple[str, Recorder]]:
         self.client_link = stack.enter_context(CuttingProxy(self.product.gateway_port))
         slow = stack.enter_context(CuttingProxy(self.product.gateway_port))
-        slow.bytes_per_second = SLOW
+        slow.bytes_per_second = SLOW * self._rate
         return [
             ("near", Recorder(self.product.gateway)),
             ("from the first row", Recorder(self.product.gateway, offset=0)),
