@@ -19,6 +19,7 @@ Rowcast on this machine. Everything is set up below .dev/ and nowhere else.
 
   ./dev up [--no-demo]   run everything and print the addresses; Ctrl-C stops it
   ./dev test [ARGS]      run the tests; ARGS go to pytest
+  ./dev soak [ARGS]      everything under load and random faults for --minutes N, and what came of it (docs/soak.md)
   ./dev sql [-e STMT]    a prompt in the private database
   ./dev lint             ruff and mypy
   ./dev down             stop a running ./dev up
@@ -47,7 +48,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(dev: DevSettings, arguments: list[str]) -> int:
     if arguments[:1] == ["test"]:
-        return _test(dev, arguments[1:])
+        return _become(dev, "pytest", "-o", f"cache_dir={dev.dev_dir / 'cache' / 'pytest'}", *arguments[1:])
+    if arguments[:1] == ["soak"]:
+        return _become(dev, "tests.faults.soak", *arguments[1:])
     if arguments[:1] == ["sql"]:
         return up.sql(dev, arguments[1:])
     chosen = _parse(arguments)
@@ -72,13 +75,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
     commands.add_parser("up").add_argument("--no-demo", action="store_true", help="without made-up rows")
     commands.add_parser("lock").add_argument("--upgrade", action="store_true", help="take the newest versions")
-    for name in ("down", "lint", "reset", "sql", "test"):
+    for name in ("down", "lint", "reset", "soak", "sql", "test"):
         commands.add_parser(name)
     return parser.parse_args(arguments or ["--help"])
 
 
-def _test(dev: DevSettings, arguments: list[str]) -> int:
-    """Set up as ``up`` does, with the tests' packages, and become pytest: its summary is the last line."""
+def _become(dev: DevSettings, module: str, *arguments: str) -> int:
+    """Set up as ``up`` does, with the tests' packages, and become pytest or the soak: its summary is the last line."""
     preparing = spawn([sys.executable, "-m", "devenv.venv", venv.TEST.name], environment=dev.environment(), cwd=ROOT)
     try:
         find_or_fetch(dev.dev_dir, "mariadb")
@@ -91,8 +94,7 @@ def _test(dev: DevSettings, arguments: list[str]) -> int:
     # what the caller set for ./dev up is no business of the tests
     kept = {name: value for name, value in dev.environment().items() if not name.startswith("ROWCAST_")}
     environment = kept | {"ROWCAST_DEV_DIR": str(dev.dev_dir)}
-    cache = f"cache_dir={dev.dev_dir / 'cache' / 'pytest'}"
-    command = [str(venv.python(dev.venv)), "-m", "pytest", "-o", cache, *arguments]
+    command = [str(venv.python(dev.venv)), "-m", module, *arguments]
     os.chdir(ROOT)
     os.execve(command[0], command, environment)  # noqa: S606 - an argument list, no shell
 

@@ -60,16 +60,18 @@ class SqliteJournal:
         tail_bytes: int = 16 << 20,
         clock: Callable[[], float] = time.monotonic,
         replace_damaged: bool = False,
+        written: Callable[[], None] | None = None,
     ) -> Self:
         """Open the journal at ``path`` for writing, making it when there is none.
 
         Channels new to the file start empty; those in the file but not named here stay in it, unserved.
-        ``tail_bytes`` is the memory for the newest events, shared out among the channels. Raises ``JournalLocked``,
+        ``tail_bytes`` is the memory for the newest events, shared out among the channels. ``written`` is called in
+        the writer's thread when a batch's events are written and their commit is not. Raises ``JournalLocked``,
         ``JournalDamaged``, ``JournalFull`` or ``JournalError``, and leaves a file it does not know as it was. With
         ``replace_damaged`` a damaged journal is set aside and a new one made that resumes at its checkpoint.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="journal-writer")
-        start = partial(_start, Path(path), channels, sync, tail_bytes // max(len(channels), 1), clock)
+        start = partial(_start, Path(path), channels, sync, tail_bytes // max(len(channels), 1), clock, written=written)
         begin = partial(_start_anew, Path(path), start) if replace_damaged else start
         try:
             writer, served, notices = await _outlast(thread.submit(begin))
@@ -285,10 +287,16 @@ def _start_anew(path: Path, start: Callable[[], Started]) -> Started:
 
 
 def _start(
-    path: Path, channels: Sequence[str], sync: Literal["full", "normal"], tail_bytes: int, clock: Callable[[], float]
+    path: Path,
+    channels: Sequence[str],
+    sync: Literal["full", "normal"],
+    tail_bytes: int,
+    clock: Callable[[], float],
+    *,
+    written: Callable[[], None] | None,
 ) -> Started:
     path = path.resolve()
-    writer = Writer(path, channels, sync, clock)
+    writer = Writer(path, channels, sync, clock, written)
     try:
         served = {name: Channel(writer.state.channels[name], tail_bytes, clock) for name in channels}
         for name, channel in served.items():

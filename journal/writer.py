@@ -42,11 +42,17 @@ class Writer:
     """
 
     def __init__(
-        self, path: Path, channels: Sequence[str], sync: Literal["full", "normal"], clock: Callable[[], float]
+        self,
+        path: Path,
+        channels: Sequence[str],
+        sync: Literal["full", "normal"],
+        clock: Callable[[], float],
+        written: Callable[[], None] | None = None,
     ) -> None:
         self.path = path
         self._channels = tuple(channels)
         self._clock = clock
+        self._written = written
         with explained_os(path), ExitStack() as undo:
             self._lock = JournalLock(path)
             undo.callback(self._lock.release)
@@ -74,6 +80,8 @@ class Writer:
         with explained(self._connection, self.path), transaction(self._connection):
             draft.insert(self._connection)
             store_state(self._connection, state)
+            if self._written is not None and draft.events:
+                self._written()
         self.state = state
         if draft.events:
             self._witness.note(state)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -16,14 +16,15 @@ from api.app import create_app
 from api.server import ApiServer
 from api.table import Address, ResultTable
 from api.writer import ResultWriter
-from cdc.capture import CATCHING_UP, DOWN, STALLED, CaptureLoop
+from cdc.capture import CATCHING_UP, DOWN, STALLED, Appender, CaptureLoop
 from cdc.errors import SourceError
 from cdc.fetch import TableChannel
 from cdc.reader import Origin
 from gateway.server import Gateway
 from journal.errors import JournalDamaged, JournalError, JournalLocked
 from journal.sqlite import SqliteJournal
-from rowcast import metrics
+from journal.types import Event
+from rowcast import failpoints, metrics
 from rowcast.check import refuse_unfit
 from rowcast.errors import CONFIGURATION, INTERNAL, TEMPORARY, UNREACHABLE, Failure
 from rowcast.settings import Settings
@@ -46,6 +47,7 @@ class _Serve:
         self._with_api = api
         self._stop = asyncio.Event()
         self._writer: ResultWriter | None = None
+        self._failpoint = failpoints.from_environment(os.environ)
 
     # Start
 
@@ -54,7 +56,7 @@ class _Serve:
         self._listen_to_signals()
         settings = self._settings
         async with AsyncExitStack() as stack:
-            self._journal = await stack.enter_async_context(_journal(settings))
+            self._journal = await stack.enter_async_context(_journal(settings, self._failpoint))
             await self._look_at_source()
             self._gateway = self._make_gateway()
             self._journal.renewed = self._new_epoch
@@ -102,10 +104,14 @@ class _Serve:
             for name, channel in settings.channels.items()
         ]
         origin = Origin(settings.reader.arguments(), channels, settings.server_id)
+        journal: Appender = self._journal
+        publish: Callable[[list[Event]], None] = self._gateway.publish
+        if self._failpoint is not None:
+            journal, publish = self._failpoint.around(journal, publish)
         return CaptureLoop(
             origin,
-            self._journal,
-            self._gateway.publish,
+            journal,
+            publish,
             self._gateway.set_source,
             derived_id=settings.mysql.server_id is None,
         )
@@ -227,12 +233,13 @@ class _Serve:
 
 
 @asynccontextmanager
-async def _journal(settings: Settings) -> AsyncIterator[SqliteJournal]:
+async def _journal(settings: Settings, failpoint: failpoints.Failpoint | None) -> AsyncIterator[SqliteJournal]:
     path = settings.journal.path
+    written = None if failpoint is None else failpoint.written
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         journal = await SqliteJournal.open(
-            path, list(settings.channels), sync=settings.journal.sync, replace_damaged=True
+            path, list(settings.channels), sync=settings.journal.sync, replace_damaged=True, written=written
         )
     except JournalError as error:
         temporary = error.retry or isinstance(error, JournalLocked)

@@ -426,7 +426,7 @@ async def test_a_full_journal_stalls_and_goes_on_by_itself(database: Database, t
         following.sometimes.error = JournalFull("no room", "make some")
         database.run(*insert(1, 2))
         await following.until(lambda: following.sometimes.refused > 5)
-        assert (following.loop.state, following.loop.reason) == ("stalled", "no room")
+        assert (following.loop.state, following.loop.reason) == ("stalled", "the journal takes nothing")
         database.run(*insert(3))
         refused = following.sometimes.refused
         await following.until(lambda: following.sometimes.refused > refused + 10)

@@ -11,6 +11,7 @@ import pytest
 from devenv.database import Server
 from tests.conftest import MakeServer
 from tests.end_to_end.conftest import MakeProduct
+from tests.faults.binlog import in_commit_order
 from tests.faults.product import Product
 from tests.faults.recorder import Recorder
 from tests.faults.verdict import judge, table
@@ -55,6 +56,7 @@ async def judge_all(product: Product, recorder: Recorder) -> None:
         assert client.gaps == []
         verdict = judge(client.seen, rows)
         assert verdict.clean, verdict
+    await asyncio.to_thread(in_commit_order, product, recorder.seen, late.seen)
 
 
 async def test_exactly_the_committed_rows_arrive(mariadb: Server, make_product: MakeProduct) -> None:
@@ -142,3 +144,4 @@ async def test_everything_killed_at_once(make_server: MakeServer, make_product: 
         await recorder.until_seen(len(rows))
         verdict = judge(recorder.seen, rows)
         assert verdict.clean, verdict
+        await asyncio.to_thread(in_commit_order, product, recorder.seen)

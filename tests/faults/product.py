@@ -57,10 +57,11 @@ class Product:
         admin = self.server.url("root", self.server.root_password, self.database)
         self.run("migrate", extra={"ROWCAST_MYSQL_ADMIN_URL": admin}, check=True)
 
-    def start(self) -> None:
-        """Start serving; ``ready`` tells when it does."""
+    def start(self, extra: Mapping[str, str] | None = None) -> None:
+        """Start serving, this time with ``extra`` environment variables; ``ready`` tells when it does."""
+        environment = {**self.environment, **(extra or {})}
         with self.log.open("ab") as log:
-            self.process = spawn([sys.executable, "-m", "rowcast", "serve"], environment=self.environment, output=log)
+            self.process = spawn([sys.executable, "-m", "rowcast", "serve"], environment=environment, output=log)
 
     def kill(self) -> None:
         """``kill -9``."""

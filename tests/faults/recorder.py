@@ -31,6 +31,7 @@ class Recorder:
     """
 
     def __init__(self, url: str, channel: str = CHANNEL, **start: object) -> None:
+        self.pause = RECONNECT_SECONDS  # between two connections
         self.url = url
         self.channel = channel
         self.seen: list[Seen] = []
@@ -74,7 +75,7 @@ class Recorder:
             with contextlib.suppress(OSError, EOFError, InvalidHandshake, InvalidMessage, WebSocketException):
                 await self._session()
             self.live.clear()
-            await asyncio.sleep(RECONNECT_SECONDS)
+            await asyncio.sleep(self.pause)
 
     async def _session(self) -> None:
         async with connect(self.url, max_size=None, compression=None) as socket:

@@ -28,10 +28,10 @@ class Verdict(NamedTuple):
         return not any(self)
 
 
-def table(product: Product) -> dict[int, dict[str, object]]:
-    """Every committed row's ``data`` by its id, as the server has it."""
+def table(product: Product, after: int = 0) -> dict[int, dict[str, object]]:
+    """Every committed row's ``data`` by its id, as the server has it, of those with an id above ``after``."""
     with product.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT id, data FROM cctv_detection_results")
+        cursor.execute("SELECT id, data FROM cctv_detection_results WHERE id > %s", (after,))
         return {int(row[0]): json.loads(row[1]) for row in cursor.fetchall()}
 
 
