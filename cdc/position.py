@@ -60,8 +60,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     start: Position
     end: Position
     last: Fingerprint | None = None
-    tables: dict[str, str] = {}
     held: Position | None = None
+    tables: dict[str, str] = {}
 
     @property
     def resume(self) -> Position:

@@ -14,6 +14,9 @@ from devenv.database import find_or_fetch
 from devenv.errors import ChildDied, SetUpError, Unavailable
 from devenv.settings import ROOT, DevSettings
 
+# The tests wait for servers and processes most of their time. What is given last counts: ./dev test -n 0 is one by one.
+_SIDE_BY_SIDE = ("-n", str((os.cpu_count() or 2) + 1), "--dist", "worksteal")
+
 _DESCRIPTION = """\
 Rowcast on this machine. Everything is set up below .dev/ and nowhere else.
 
@@ -48,7 +51,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(dev: DevSettings, arguments: list[str]) -> int:
     if arguments[:1] == ["test"]:
-        return _become(dev, "pytest", "-o", f"cache_dir={dev.dev_dir / 'cache' / 'pytest'}", *arguments[1:])
+        cache = f"cache_dir={dev.dev_dir / 'cache' / 'pytest'}"
+        return _become(dev, "pytest", "-o", cache, *_SIDE_BY_SIDE, *arguments[1:])
     if arguments[:1] == ["soak"]:
         return _become(dev, "tests.faults.soak", *arguments[1:])
     if arguments[:1] == ["sql"]:

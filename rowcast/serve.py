@@ -227,7 +227,7 @@ class _Serve:
             "journal": "cannot be written, see the log" if not journal.writable else None,
             "process": "draining" if self._stop.is_set() else None,
         }
-        if self._writer is not None:
+        if self._writer is not None and self._settings.api.mysql_url is not None:  # else nobody may mean to post
             checks["database"] = self._writer.error
         return not any(checks.values()), checks
 

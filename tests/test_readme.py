@@ -7,11 +7,15 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import pymysql
 import pytest
 from click.testing import CliRunner
 
+from cdc.preflight import preflight
+from devenv.database import Server
 from rowcast.cli import cli
 from rowcast.loading import load
+from rowcast.mysql_url import MysqlUrl
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -81,3 +85,17 @@ def test_every_test_that_the_guarantees_name_exists() -> None:
     }
     assert named
     assert named <= there
+
+
+def test_the_grants_are_enough(either: Server) -> None:
+    """An account made as the README says is one that check finds nothing wrong with."""
+    (block,) = blocks("sql")
+    either.sql("CREATE DATABASE IF NOT EXISTS shop; CREATE TABLE IF NOT EXISTS shop.orders (id INT PRIMARY KEY)")
+    either.sql(block)
+    url = MysqlUrl.parse(either.url("rowcast_reader", "password", "shop"))
+    try:
+        with pymysql.connect(**url.arguments()) as connection:
+            findings = preflight(connection, [("shop", "orders")])
+        assert [finding for finding in findings if finding.level == "fail"] == []
+    finally:
+        either.sql("DROP USER rowcast_reader@'%'; DROP DATABASE shop")

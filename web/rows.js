@@ -31,6 +31,7 @@ function fillDetection(element, row) {
   shot.addEventListener("click", () => showDetail(`${label} · camera ${row.cctv_id}`, row));
   const picture = addressOf(row.snapshoot_url);
   if (picture) pictures.add(shot.firstElementChild, picture);
+  else shot.firstElementChild.remove(); // without an address it would be drawn as a broken picture
 }
 
 function fillScraped(element, row) {

@@ -13,7 +13,13 @@ from tests.api.conftest import make_app
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "http.md"
 BLOCK = re.compile(r"^```http (request|answer)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-CHECKS = {"source": "down", "journal": None, "writer": None}
+CHECKS = {
+    "source": "down: the connection to the server was lost",
+    "lag": None,
+    "journal": None,
+    "process": None,
+    "database": None,
+}
 
 
 class Message(NamedTuple):
