@@ -13,6 +13,7 @@ WALL = {"time", "time_ns", "gmtime", "localtime", "now", "utcnow", "today", "cti
 MAY_ASK = {
     "api/rows.py": "the timestamp of a row that names none",
     "cdc/capture.py": "the commit time of a gap, and the lag, which compares two machines' clocks",
+    "cdc/reader.py": "the commit time of rows read from a table",
     "journal/aside.py": "the name of a file set aside",
     "journal/file.py": "when the journal was made, for people to read",
     "rowcast/log.py": "when a line was logged",

@@ -143,6 +143,14 @@ class Memory:
         self.events += new
         return new
 
+    def head(self, channel: str) -> int:
+        """How many events there are, all of one channel."""
+        return len(self.events)
+
+    async def read(self, channel: str, after: int, limit: int = 1000) -> list[Event]:
+        """Those after ``after``."""
+        return self.events[after : after + limit]
+
     @property
     def held(self) -> Position | None:
         """What the last checkpoint holds back."""

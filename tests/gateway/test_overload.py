@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 from random import Random
 
 import pytest
@@ -163,6 +164,7 @@ async def test_subscribe_churn(gateway: Gateway, journal: StoredJournal) -> None
         (masked(b"\x03\xe8", Opcode.CLOSE), 1000),
         (masked(b"", Opcode.CLOSE), 1005),
     ],
+    ids=itertools.count(),  # the masks are random, names must not be: processes that share the tests compare them
 )
 async def test_broken_frames_end_with_the_right_code(gateway: Gateway, data: bytes, code: int) -> None:
     """Frames against the rules are answered with their close code, and the connection ends."""
