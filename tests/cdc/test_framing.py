@@ -66,6 +66,7 @@ def test_a_view_of_a_buffer_that_is_used_again_is_enough() -> None:
     packets = cutter.feed(memoryview(buffer))
     buffer[:] = bytes(len(buffer))
     assert packets == [b"abc"]
+    assert {type(packet) for packet in packets} == {bytes}, "table maps are looked up by their bytes"
     assert cutter.feed(b"efg") == [b"defg"]
 
 
