@@ -21,7 +21,7 @@ from cdc.errors import SourceError
 from cdc.fetch import TableChannel
 from cdc.reader import Origin
 from gateway.server import Gateway
-from journal.errors import JournalDamaged, JournalError, JournalLocked
+from journal.errors import JournalDamaged, JournalError, JournalFull, JournalLocked
 from journal.sqlite import SqliteJournal
 from journal.types import Event
 from rowcast import failpoints, metrics
@@ -224,12 +224,17 @@ class _Serve:
         checks = {
             "source": f"{capture.state}: {capture.reason}" if capture.state in (DOWN, STALLED) else None,
             "lag": f"{capture.lag_ms} ms behind, {capture.state}" if late else None,
-            "journal": "cannot be written, see the log" if not journal.writable else None,
+            "journal": None if journal.writable else _public(journal.error),
             "process": "draining" if self._stop.is_set() else None,
         }
         if self._writer is not None and self._settings.api.mysql_url is not None:  # else nobody may mean to post
             checks["database"] = self._writer.error
         return not any(checks.values()), checks
+
+
+def _public(error: JournalError | None) -> str:
+    """Why the journal takes nothing, in words that name no path."""
+    return "no room on its disk" if isinstance(error, JournalFull) else "cannot be written, see the log"
 
 
 @asynccontextmanager

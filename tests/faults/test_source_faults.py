@@ -74,7 +74,7 @@ async def test_a_killed_dump_thread_loses_nothing(mariadb: Server, make_product:
 async def test_a_purged_log_is_a_gap_for_everybody_at_the_same_place(
     make_server: MakeServer, make_product: MakeProduct
 ) -> None:
-    """Rows purged while Rowcast was away: live and resuming clients are told of the same gap at the same offsets."""
+    """Rows purged while Rowcast was away: the same gap for everybody, then the rows, at the same offsets."""
     server = make_server(extra=("--sync-binlog=0",))
     with CuttingProxy(server.port) as proxy:
         product = make_product(server, mysql_port=proxy.port)
@@ -94,18 +94,18 @@ async def test_a_purged_log_is_a_gap_for_everybody_at_the_same_place(
                 await live.live.wait()
             assert live.gaps == []
             proxy.refusing = False
-            await live.until_seen(5)
+            await live.until_seen(8)
         async with (
             Recorder(product.gateway, epoch=live.seen[0].epoch, offset=2) as resuming,
             Recorder(product.gateway, offset=0) as new,
         ):
-            await resuming.until_seen(3)
-            await new.until_seen(5)
+            await resuming.until_seen(6)
+            await new.until_seen(8)
     (gap,) = live.gaps
     assert (gap["reason"], gap["after"], gap["before"]) == ("purged", 3, 5)
     assert resuming.gaps == new.gaps == [gap]
-    assert [event.message["id"] for event in live.seen] == [1, 2, 3, 7, 8]
-    assert live.offsets == [1, 2, 3, 5, 6]
+    assert [event.message["id"] for event in live.seen] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert live.offsets == [1, 2, 3, 5, 6, 7, 8, 9]
     assert new.seen == live.seen
     assert resuming.seen == live.seen[2:]
 
