@@ -15,6 +15,7 @@ import pytest
 
 from cdc import capture
 from cdc.capture import Appender, Backoff, proven_lag
+from cdc.errors import PositionLost
 from cdc.position import Checkpoint
 from cdc.reader import Origin
 from devenv.database import Server
@@ -403,6 +404,18 @@ async def test_a_purged_log_is_a_gap(database: Database, follow: Follow) -> None
         assert set(json.loads(following.published[1].message)) == {"reason", "detail"}
 
 
+async def test_a_gap_waits_for_a_server_that_can_be_asked(database: Database, follow: Follow, free_port: int) -> None:
+    """Where to go on from is the server's to say; until it is back nothing is announced, and the source is down."""
+    database.run(TABLE)
+    following = follow(database.origin("t"))
+    async with following:
+        await following.live()
+        away = dict(database.arguments) | {"port": free_port}
+        following.loop._origin = msgspec.structs.replace(following.loop._origin, connect=away)
+        await following.loop._announce_gap(PositionLost("gone", "purged"), 0.0)
+        assert (following.states[-1], following.published) == ("down", [])
+
+
 # A journal that takes nothing
 
 
@@ -442,13 +455,13 @@ async def test_a_full_journal_stalls_and_goes_on_by_itself(database: Database, t
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_heartbeat_does_not_end_a_stall(database: Database, tmp_path: Path) -> None:
+async def test_a_heartbeat_does_not_end_a_stall(maria: Database, tmp_path: Path) -> None:
     """Also when all that cannot be written is a checkpoint without rows, the server's silence makes nobody live."""
-    database.run(TABLE, "CREATE TABLE v (id INT)")
-    async with Stubborn(database.origin("t"), tmp_path / "journal.db") as following:
+    maria.run(TABLE, "CREATE TABLE v (id INT)")
+    async with Stubborn(maria.origin("t"), tmp_path / "journal.db") as following:
         await following.live()
         following.sometimes.error = JournalFull("no room")
-        database.run("INSERT INTO v VALUES (1)", "INSERT INTO v VALUES (2)")
+        maria.run("INSERT INTO v VALUES (1)", "INSERT INTO v VALUES (2)")
         await following.until(lambda: following.loop.state == "stalled")
         began, states = time.monotonic(), len(following.states)
         await following.until(lambda: time.monotonic() > began + 1.2)  # two heartbeats
@@ -481,9 +494,9 @@ def wait_for_readers_to_end() -> None:
 
 
 async def test_a_stopped_capture_leaves_no_thread(database: Database, follow: Follow) -> None:
-    """Cancelled at any time, the reader's thread ends with it."""
+    """Cancelled at any time, the reader's thread ends with it, and does not wait for the server's next word."""
     database.run(TABLE)
-    following = follow(database.origin("t"))
+    following = follow(msgspec.structs.replace(database.origin("t"), heartbeat=60.0))
     for _ in range(3):
         await following.start()
         await asyncio.sleep(0)
@@ -509,12 +522,14 @@ def test_waits_grow_to_about_one_attempt_a_second(seed: int) -> None:
 
 
 async def test_a_server_that_hangs_up_at_once_is_not_hammered(
-    database: Database, proxy: CuttingProxy, follow: Follow, monkeypatch: pytest.MonkeyPatch
+    maria: Database, follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It accepts and closes: about one connection a second, and live when it answers again."""
     monkeypatch.setattr(capture, "_SLOWEST", 1.0)  # or the test would wait for the longest wait of all
-    database.run(TABLE)
-    async with follow(through(database.origin("t"), proxy)) as following:
+    maria.run(TABLE)
+    with CuttingProxy(maria.server.port) as proxy:
+        following = follow(through(maria.origin("t"), proxy))
+        await following.start()
         await following.live()
         proxy.refusing = True
         before, began = proxy.accepted, time.monotonic()
@@ -524,6 +539,7 @@ async def test_a_server_that_hangs_up_at_once_is_not_hammered(
         assert following.loop.state == "down"
         proxy.refusing = False
         await following.live()
+        await following.stop()
 
 
 async def test_two_captures_with_derived_ids_part(database: Database, tmp_path: Path) -> None:

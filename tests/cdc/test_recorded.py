@@ -104,6 +104,14 @@ SCENES = {
         ["DROP TABLE plain", "CREATE TABLE plain SELECT 1 AS id UNION SELECT 2"],
         [1, 2],
     ),
+    "partitions": Scene(
+        [
+            "DROP TABLE plain",
+            "CREATE TABLE plain (id INT) PARTITION BY HASH (id) PARTITIONS 3",
+            "INSERT INTO plain VALUES (1), (2), (3), (4), (7)",
+        ],
+        [1, 2, 3, 4, 7],
+    ),
     "replace": Scene(
         [
             "REPLACE INTO t VALUES (1, 'a')",

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
+import pytest
+
 from tests.cdc.database import Database, digits, gaps, rows
 
 # What a value should look like, made from the text that the server prints for it: a second way to the same JSON that
@@ -206,6 +208,13 @@ def test_samples_of_the_large_character_sets(database: Database) -> None:
     assert list(arrived[0].values()) == [sample for _, sample in wanted]
 
 
+def test_one_column_in_another_character_set(database: Database) -> None:
+    """The log names one set for all and the exceptions by their place, among the strings and among the labels."""
+    columns = [Column(f"VARCHAR(9) CHARACTER SET {name}", "text", texts("ä")) for name in ["utf8mb4"] * 6 + ["latin1"]]
+    labels = [Column(f"ENUM('ä') CHARACTER SET {name}", "text", texts("ä")) for name in ["latin1"] + ["utf8mb4"] * 6]
+    compare(database, [*columns, Column("INT", "int", ["1"]), *columns, *labels])
+
+
 def test_labels_are_in_their_columns_character_set(database: Database) -> None:
     """ENUM and SET with labels that are not ASCII, in several sets; the invalid ENUM value; the empty SET."""
     columns = []
@@ -276,17 +285,16 @@ def test_times_may_be_long_and_negative(database: Database) -> None:
 # Tables
 
 
-def test_nulls_are_found_among_many_columns(database: Database) -> None:
-    """With 20 columns, each alone NULL and each alone not."""
-    columns = [f"c{i}" for i in range(20)]
-    database.run("CREATE TABLE t ({})".format(", ".join(f"{name} INT" for name in columns)))
-    start = database.end()
-    lines = [
-        [("NULL" if (i == hole) is inside else str(i)) for i in range(20)] for hole in range(20) for inside in (1, 0)
-    ]
-    database.run("INSERT INTO t VALUES {}".format(", ".join(f"({', '.join(line)})" for line in lines)))
-    expected = [dict(zip(columns, [None if v == "NULL" else int(v) for v in line], strict=True)) for line in lines]
-    assert rows(database.read(start, "t")) == expected
+@pytest.mark.parametrize("count", [1, 8, 9, 16, 20])
+def test_nulls_are_found_among_many_columns(maria: Database, count: int) -> None:
+    """Each column alone NULL and alone not, with bitmaps that fill their bytes and that do not."""
+    columns = [f"c{i}" for i in range(count)]
+    maria.run("CREATE TABLE t ({})".format(", ".join(f"{name} INT" for name in columns)))
+    start = maria.end()
+    lines = [[None if (i == hole) is alone else i for i in range(count)] for hole in range(count) for alone in (1, 0)]
+    texts = ["({})".format(", ".join("NULL" if value is None else str(value) for value in line)) for line in lines]
+    maria.run(f"INSERT INTO t VALUES {', '.join(texts)}")
+    assert rows(maria.read(start, "t")) == [dict(zip(columns, line, strict=True)) for line in lines]
 
 
 def test_generated_and_invisible_columns_are_as_their_type(database: Database) -> None:
