@@ -11,8 +11,9 @@ import pymysql
 
 from cdc.assembler import Assembler, Committed
 from cdc.control import Control
+from cdc.fetch import TableChannel
 from cdc.position import Position, log_order
-from cdc.reader import Origin, TableChannel
+from cdc.reader import Origin
 from cdc.source import BinlogSource
 from cdc.tables import Capture
 from devenv.database import Server

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cdc.capture import Appender, CaptureLoop
 from cdc.position import Checkpoint
@@ -30,7 +30,7 @@ class Following:
         self.states: list[str] = []
         self.lags: list[int] = []
 
-    async def __aenter__(self) -> Following:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 

@@ -141,9 +141,9 @@ class Log:
             self.query("BEGIN")
         return name
 
-    def query(self, sql: str, **options: bytes) -> None:
+    def query(self, sql: str) -> None:
         """Append a statement."""
-        self.add(ev.QUERY, query(sql, **options))
+        self.add(ev.QUERY, query(sql))
 
     def ddl(self, sql: str) -> None:
         """A statement that is a transaction of its own."""

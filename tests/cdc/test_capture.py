@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,7 +22,7 @@ from cdc.reader import Origin
 from devenv.database import Server
 from journal.errors import JournalDamaged, JournalFull
 from journal.sqlite import SqliteJournal
-from journal.types import GAP
+from journal.types import GAP, Transaction
 from tests.cdc.database import Database
 from tests.cdc.following import Following, Sometimes
 from tests.conftest import MakeServer
@@ -289,7 +290,7 @@ async def test_the_checkpoint_names_the_server_that_is_read(database: Database, 
         await following.count(1)
         identity = following.checkpoint.server
         moved = msgspec.structs.replace(following.checkpoint, server="the old primary")
-        await following.journal.append([capture.Transaction((), moved.encode(), 0.0)])
+        await following.journal.append([Transaction((), moved.encode(), 0.0)])
     async with following:
         await following.live()
         database.run(*insert(2))
@@ -512,7 +513,7 @@ async def test_a_stopped_capture_leaves_no_thread(database: Database, follow: Fo
 @pytest.mark.parametrize("seed", range(20))
 def test_waits_grow_to_about_one_attempt_a_second(seed: int) -> None:
     """Half a minute of failures sees at most one attempt a second on average, and one at least every ten seconds."""
-    capture.random.seed(seed)
+    random.seed(seed)
     backoff = Backoff()
     waits = [backoff.next(0.0) for _ in range(40)]
     attempts = sum(at < 30 for at in itertools.accumulate(waits))

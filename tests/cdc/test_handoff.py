@@ -25,6 +25,11 @@ def numbers(batch: list[Committed]) -> list[int]:
     return [int(committed.committed) for committed in batch]
 
 
+def put_all(handoff: Handoff, count: int, size: int = 0) -> None:
+    for number in range(count):
+        handoff.put(transaction(number, size))
+
+
 async def take(handoff: Handoff, count: int) -> list[Committed]:
     """That many transactions, however many at a time."""
     taken: list[Committed] = []
@@ -63,7 +68,7 @@ async def waits(handoff: Handoff, future: Future[None]) -> None:
 async def test_transactions_come_out_in_order(make_handoff: Callable[..., Handoff], thread: ThreadPoolExecutor) -> None:
     """Everything that was put is taken once, in order, several at a time."""
     handoff = make_handoff()
-    sent = thread.submit(lambda: [handoff.put(transaction(n)) for n in range(1000)])
+    sent = thread.submit(put_all, handoff, 1000)
     taken: list[int] = []
     while len(taken) < 1000:
         batch = await handoff.take()
@@ -76,7 +81,7 @@ async def test_transactions_come_out_in_order(make_handoff: Callable[..., Handof
 async def test_the_thread_waits_for_room(make_handoff: Callable[..., Handoff], thread: ThreadPoolExecutor) -> None:
     """A full hand-off holds the thread until what was taken is released, not only taken."""
     handoff = make_handoff(max_bytes=2 * weight(transaction(0, 1000)))
-    first = thread.submit(lambda: [handoff.put(transaction(n, 1000)) for n in range(2)])
+    first = thread.submit(put_all, handoff, 2, 1000)
     await until(first.done)
     third = thread.submit(handoff.put, transaction(2, 1000))
     await waits(handoff, third)
@@ -92,7 +97,7 @@ async def test_many_small_transactions_are_bounded_too(
 ) -> None:
     """A count bounds what bytes do not."""
     handoff = make_handoff(max_transactions=3)
-    sent = thread.submit(lambda: [handoff.put(transaction(n)) for n in range(4)] and None)
+    sent = thread.submit(put_all, handoff, 4)
     await waits(handoff, sent)
     assert numbers(await take(handoff, 3)) == [0, 1, 2]
 
@@ -164,7 +169,8 @@ async def test_calls_keep_their_place_among_transactions(make_handoff: Callable[
     """A call made after a put runs when that transaction can be taken."""
     handoff = make_handoff()
     seen: list[bool] = []
-    await asyncio.to_thread(lambda: (handoff.put(transaction(0)), handoff.call(lambda: seen.append(handoff.empty))))
+    await asyncio.to_thread(handoff.put, transaction(0))
+    await asyncio.to_thread(handoff.call, lambda: seen.append(handoff.empty))
     await until(lambda: seen)
     assert seen == [False]
     handoff.release(await handoff.take())
