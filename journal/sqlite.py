@@ -131,7 +131,9 @@ class SqliteJournal:
             if page:
                 return page
             async with self._turn:
-                pass  # trimmed under our hands: when that commit's turn is over, ``floor`` says so
+                # Trimmed under our hands: when that commit's turn is over, ``floor`` says so. A lock that nobody holds
+                # is taken without a pause, and this loop would then hold up everybody else.
+                await asyncio.sleep(0)
         return []
 
     async def follow(self, channel: str, after: int) -> AsyncIterator[list[Event]]:
