@@ -1,12 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from cdc import capture
+from cdc.reader import Origin
 from devenv.database import Server
 from tests.cdc.database import Database
+from tests.cdc.following import Follow, Following
 
 # no timing decides a test: the machine may be busy
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -36,3 +41,23 @@ def opened(server: Server) -> Iterator[Database]:
     database = Database(server)
     yield database
     database.close()
+
+
+@pytest.fixture
+async def follow(tmp_path: Path) -> AsyncIterator[Follow]:
+    """Makes capture loops over the test's journal, and stops them."""
+    made: list[Following] = []
+
+    def make(origin: Origin, **options: Any) -> Following:
+        made.append(Following(origin, tmp_path / "journal.db", **options))
+        return made[-1]
+
+    yield make
+    for following in made:
+        await following.stop()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Come back soon, however often the link was lost."""
+    monkeypatch.setattr(capture, "_SLOWEST", 0.1)

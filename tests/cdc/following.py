@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
+
+import msgspec
 
 from cdc.capture import Appender, CaptureLoop
 from cdc.position import Checkpoint
 from cdc.reader import Origin
 from journal.sqlite import SqliteJournal
 from journal.types import GAP, Event, Transaction
+from tests.faults.proxy import CuttingProxy
 from tests.waiting import until
+
+TABLE = "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(200))"
 
 
 class Following:
@@ -113,6 +118,9 @@ class Following:
         return [message.get("id", message.get("reason")) for message in messages]
 
 
+Follow = Callable[..., Following]
+
+
 class Sometimes:
     """A journal that takes nothing while ``error`` is set."""
 
@@ -142,3 +150,12 @@ class Sometimes:
     async def read(self, channel: str, after: int, limit: int = 1000) -> list[Event]:
         """The journal's."""
         return await self._journal.read(channel, after, limit)
+
+
+def through(origin: Origin, proxy: CuttingProxy) -> Origin:
+    """The same server behind the proxy."""
+    return msgspec.structs.replace(origin, connect=dict(origin.connect) | {"port": proxy.port})
+
+
+def insert(*numbers: int) -> list[str]:
+    return [f"INSERT INTO t (id, name) VALUES ({number}, 'row {number}')" for number in numbers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from cdc.position import Flavour, Position
 from cdc.rows import Decoder, Shape, compile_decoder
 from cdc.tablemap import TableMap
 from cdc.tables import Capture
+from journal.types import GAP, INSERT
 
 FILE = "binlog.000001"
 UUID = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
@@ -228,6 +230,7 @@ def deflated(data: bytes, size: int | None = None) -> bytes:
 
 
 ORDERS = Capture("orders", "shop", "orders")
+PARTS = Capture("parts", "shop", "parts")
 
 
 def decoder(_: str, table: TableMap) -> Decoder:
@@ -251,3 +254,34 @@ def assemble(log: Log, start: Position | None = None, captures: Sequence[Capture
     machine = assembler(log, start, captures)
     sent = log.sent_from(start.offset if start else 4)
     return [done for done in map(machine.feed, sent) if done is not None]
+
+
+def prepare(log: Log, number: int, *, one_phase: bool = False, xid: bytes = b"x") -> None:
+    """An XA transaction up to its XA_PREPARE event, in the flavour's own way."""
+    log.gtid()
+    if log.flavour == "mysql":
+        log.query(f"XA START X'{xid.hex()}',X'',1")
+    log.table()
+    log.rows(image(number, "x"))
+    log.query(f"XA END X'{xid.hex()}',X'',1")
+    log.add(ev.XA_PREPARE, bytes([one_phase]) + struct.pack("<III", 1, len(xid), 0) + xid)
+
+
+def finish(log: Log, verb: str = "COMMIT", xid: bytes = b"x") -> str:
+    """The end of a prepared XA transaction."""
+    name = log.gtid(standalone=True)
+    log.query(f"XA {verb} X'{xid.hex()}',X'',1")
+    return name
+
+
+def ids(committed: Sequence[Committed], channel: str = "orders") -> list[int]:
+    """The rows that arrived, by number."""
+    changes = [change for done in committed for change in done.changes if change.channel == channel]
+    return [json.loads(change.message)["id"] for change in changes if change.op == INSERT]
+
+
+def gaps(committed: Sequence[Committed]) -> list[tuple[str, str]]:
+    """The gaps that arrived: channel and detail."""
+    changes = [change for done in committed for change in done.changes if change.op == GAP]
+    assert all(json.loads(change.message)["reason"] == "unreadable" for change in changes)
+    return [(change.channel, json.loads(change.message)["detail"]) for change in changes]
