@@ -25,7 +25,8 @@ class Committed(NamedTuple):
     """A transaction: its changes, the boundaries around it, what it looked like, commit time in Unix seconds.
 
     The assembler always knows what it looked like; None stands for no transaction at all, only rows read from tables.
-    ``held`` is where the oldest XA transaction begins that is prepared and not yet ended.
+    ``held`` is where the oldest XA transaction begins that is prepared and not yet ended. ``complete``: with it every
+    channel has what was fetched for it from its table.
     """
 
     changes: Sequence[Change]
@@ -34,6 +35,7 @@ class Committed(NamedTuple):
     fingerprint: Fingerprint | None
     committed: float
     held: Position | None = None
+    complete: bool = False
 
 
 _DUMMY_TABLE = 0xFFFFFF  # a rows event that only ends a statement

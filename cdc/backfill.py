@@ -43,14 +43,14 @@ class Backfill:
     """Lets transactions pass, and puts each channel's rows where the log has passed the snapshot, in one piece.
 
     Until then the channel's own changes wait here; they and the rows leave in one transaction, so that a crash
-    repeats the backfill or finds it done.
+    repeats the backfill or finds it done. ``done``: nothing was asked for.
     """
 
-    def __init__(self, channels: Mapping[str, TableRows], bounds: Bounds) -> None:
+    def __init__(self, channels: Mapping[str, TableRows], bounds: Bounds, *, done: bool = False) -> None:
         self._channels = channels
         self._bounds = bounds
         self._waiting: list[Change] = []
-        self.done = not channels
+        self.done = done
 
     def admit(self, committed: Committed) -> Committed:
         """The transaction as it may go on: without what the rows hold already, or with the rows before it."""
@@ -77,7 +77,7 @@ class Backfill:
         ]
         changes = [*rows, *self._waiting, *committed.changes]
         self._waiting = []
-        return committed._replace(changes=changes)
+        return committed._replace(changes=changes, complete=True)
 
     def passed(self, file: str, offset: int) -> bool:
         """Whether the log has been read up to the snapshot's end."""

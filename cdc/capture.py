@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -141,7 +141,7 @@ class CaptureLoop:
         )
         threading.Thread(target=reader.run, name="binlog-reader", daemon=True).start()
         try:
-            await self._drain(handoff, msgspec.structs.replace(checkpoint, tables=_tables(self._origin)))
+            await self._drain(handoff, checkpoint, {request.channel.channel for request in requests})
         finally:
             handoff.close()
             reader.abort()
@@ -160,15 +160,24 @@ class CaptureLoop:
         """What channels need that are new, or were not fed from their table until now."""
         requests = []
         for channel in self._origin.channels:
-            if not self._journal.head(channel.channel):
-                if channel.seed:
-                    requests.append(Request(channel))
-            elif checkpoint.tables.get(channel.channel) != channel.source:
+            if checkpoint.tables.get(channel.channel) == channel.source:
+                continue
+            if self._journal.head(channel.channel):
                 requests.append(await self._repair_of(channel, "reset", f"{channel.source} was not captured meanwhile"))
+            elif channel.seed:
+                requests.append(Request(channel))
         return requests
 
-    async def _drain(self, handoff: Handoff, checkpoint: Checkpoint) -> None:
-        """Append whatever is ready, for ever. The batch that waits while the last one is written is the next."""
+    async def _drain(self, handoff: Handoff, checkpoint: Checkpoint, waiting: Collection[str]) -> None:
+        """Append whatever is ready, for ever. The batch that waits while the last one is written is the next.
+
+        ``waiting`` are the channels that rows are fetched for. No checkpoint names their tables before those rows are
+        in the journal, so a restart fetches them again; and every one does from then on, so a restart never repeats
+        them: a seed taken twice would pass over rows that only the log still has.
+        """
+        tables = _tables(self._origin)
+        fed = {name: table for name, table in tables.items() if name not in waiting}
+        checkpoint = msgspec.structs.replace(checkpoint, tables=fed)
         idle: Transaction | None = None
         written = time.monotonic()
         while True:
@@ -179,6 +188,8 @@ class CaptureLoop:
                 if not due.expired():
                     raise  # the reader died of it
                 batch = []
+            if any(committed.complete for committed in batch):
+                checkpoint = msgspec.structs.replace(checkpoint, tables=tables)
             origin = msgspec.structs.replace(checkpoint, server=self._server)
             transactions, last = _transactions(batch, origin)
             if not transactions:
@@ -320,8 +331,8 @@ def proven_lag(committed: float) -> int:
 
 def _transactions(batch: Sequence[Committed], checkpoint: Checkpoint) -> tuple[list[Transaction], Transaction | None]:
     """What to append for a batch: those with changes, and one without for a checkpoint beyond the last of them."""
-    transactions = [_transaction(c, checkpoint) for c in batch if c.changes]
-    last = _transaction(batch[-1], checkpoint) if batch and not batch[-1].changes else None
+    transactions = [_transaction(c, checkpoint) for c in batch if c.changes or c.complete]
+    last = _transaction(batch[-1], checkpoint) if batch and not (batch[-1].changes or batch[-1].complete) else None
     return transactions, last
 
 
@@ -336,7 +347,7 @@ def _first_checkpoint(origin: Origin) -> Checkpoint:
     with Control(origin.connect) as control:
         server = control.server()
         end = control.end(gtids=server.gtids)
-    return Checkpoint(server.flavour, server.identity, end, end, tables=_tables(origin))
+    return Checkpoint(server.flavour, server.identity, end, end)
 
 
 def _tables(origin: Origin) -> dict[str, str]:

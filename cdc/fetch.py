@@ -56,7 +56,7 @@ class Request(NamedTuple):
 def fetch(connect: ConnectArgs, requests: Sequence[Request]) -> Backfill:
     """Read what is asked for in one consistent snapshot. A channel whose table has no usable key gets nothing."""
     if not requests:
-        return Backfill({}, Bounds(lambda _: False, Position("", 0)))
+        return Backfill({}, Bounds(lambda _: False, Position("", 0)), done=True)
     with Control(connect, raw=True) as control:
         bounds = snapshot.begin(control)
         rows = {request.channel.channel: _rows(control, request) for request in requests}

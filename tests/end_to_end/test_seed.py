@@ -62,6 +62,22 @@ async def test_the_seed_has_its_bound(mariadb: Server, make_product: MakeProduct
     assert [seen.message["id"] for seen in recorder.seen] == newest
 
 
+async def test_a_seed_is_taken_once(either: Server, make_product: MakeProduct) -> None:
+    """Killed before the first row came: what is written meanwhile is the log's to tell, not a second seed's."""
+    product = make_product(either, settings={"ROWCAST_CHANNELS_CCTV_UPDATES_SEED": "10"})
+    await product.ready()
+    product.kill()
+    await asyncio.to_thread(write, product, 1, 50)
+    product.start()
+    await product.ready()
+    rows = await asyncio.to_thread(table, product)
+    async with Recorder(product.gateway, offset=0) as recorder:
+        await recorder.until_seen(len(rows))
+        await recorder.live.wait()
+    assert judge(recorder.seen, rows).clean
+    assert {seen.op for seen in recorder.seen} == {"insert"}
+
+
 @pytest.mark.parametrize("how", ["purged", "reset"])
 async def test_a_gap_is_repaired_from_the_table(make_server: MakeServer, make_product: MakeProduct, how: str) -> None:
     """The log was purged or reset while Rowcast was away: a gap, then every row the table has and the journal not."""
