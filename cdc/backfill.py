@@ -3,6 +3,9 @@
 A snapshot is not an exact place in the log. The server commits to the log first and to the table a little later, so
 between two places that bound the snapshot, a row can be in both. Up to the first, everything was in the snapshot;
 between the two, a row is known by its primary key; behind the second, everything is new.
+
+What is fetched need not be all that the snapshot holds: a seed is the newest rows. So a change that the log brings and
+the snapshot holds is left out only if its row was fetched, and stands before the rows otherwise.
 """
 
 from __future__ import annotations
@@ -49,7 +52,8 @@ class Backfill:
     def __init__(self, channels: Mapping[str, TableRows], bounds: Bounds, *, done: bool = False) -> None:
         self._channels = channels
         self._bounds = bounds
-        self._waiting: list[Change] = []
+        self._before: list[Change] = []
+        self._after: list[Change] = []
         self.done = done
 
     def admit(self, committed: Committed) -> Committed:
@@ -59,24 +63,23 @@ class Backfill:
         if self.passed(committed.end.file, committed.end.offset - 1):
             return self.finish(committed)
         held = self._bounds.held(committed)
-        passing: list[Change] = []
         for change in committed.changes:
             if change.channel not in self._channels:
-                passing.append(change)
-            elif not held and not self._is_known(change):
-                self._waiting.append(change)
-        return committed._replace(changes=passing)
+                continue
+            known = self._is_known(change)
+            if held and not known:
+                self._before.append(change)
+            elif not held and not (known and change.op == INSERT):
+                self._after.append(change)
+        return committed._replace(changes=[c for c in committed.changes if c.channel not in self._channels])
 
     def finish(self, committed: Committed) -> Committed:
-        """The transaction with everything that waited put before its own changes."""
+        """The transaction with everything that waited, and the rows, put before its own changes."""
         self.done = True
-        rows = [
-            change
-            for channel, table in self._channels.items()
-            for change in (*table.first, *(Change(channel, READ, message) for message in table.messages))
-        ]
-        changes = [*rows, *self._waiting, *committed.changes]
-        self._waiting = []
+        first = [change for table in self._channels.values() for change in table.first]
+        rows = [Change(channel, READ, row) for channel, table in self._channels.items() for row in table.messages]
+        changes = [*first, *self._before, *rows, *self._after, *committed.changes]
+        self._before, self._after = [], []
         return committed._replace(changes=changes, complete=True)
 
     def passed(self, file: str, offset: int) -> bool:
@@ -85,7 +88,7 @@ class Backfill:
 
     def _is_known(self, change: Change) -> bool:
         table = self._channels[change.channel]
-        return change.op == INSERT and key_of(change.message, table.key_columns) in table.keys
+        return key_of(change.message, table.key_columns) in table.keys
 
 
 def key_of(message: bytes, columns: Sequence[str]) -> Key:

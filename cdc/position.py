@@ -78,6 +78,11 @@ class Checkpoint(msgspec.Struct, frozen=True):
         return _decoder.decode(text)
 
 
+def unfed(text: str) -> str:
+    """The checkpoint in ``text`` for a journal without history: each channel begins with its table's newest rows."""
+    return msgspec.structs.replace(Checkpoint.decode(text), tables={}).encode()
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Checkpoint)
 _TAG = re.compile(r"[a-z_][a-z0-9_]*", re.IGNORECASE)

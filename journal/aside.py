@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,11 +23,11 @@ def was_ours(path: Path) -> bool:
     return header[_ID_AT] == APPLICATION_ID.to_bytes(4, "big") or hear(path) is not None
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: Path, carry_over: Callable[[str], str]) -> Path:
     """Move a damaged journal out of the way and make a new one; returns where the old one is.
 
     The new one resumes where the old one's state says, if that can still be read, so that no row of the log is missed
-    on the way. Raises ``JournalError``.
+    on the way: at what ``carry_over`` makes of its checkpoint. Raises ``JournalError``.
     """
     with explained_os(path):
         lock = JournalLock(path)
@@ -36,7 +37,8 @@ def set_aside(path: Path) -> Path:
                 with suppress(FileNotFoundError):
                     path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
             sync_folder(path.parent)
-            create(path, _checkpoint(aside))
+            checkpoint = _checkpoint(aside)
+            create(path, None if checkpoint is None else carry_over(checkpoint))
         finally:
             lock.release()
     return aside

@@ -59,7 +59,7 @@ class SqliteJournal:
         sync: Literal["full", "normal"] = "full",
         tail_bytes: int = 16 << 20,
         clock: Callable[[], float] = time.monotonic,
-        replace_damaged: bool = False,
+        carry_over: Callable[[str], str] | None = None,
         written: Callable[[], None] | None = None,
     ) -> Self:
         """Open the journal at ``path`` for writing, making it when there is none.
@@ -68,11 +68,11 @@ class SqliteJournal:
         ``tail_bytes`` is the memory for the newest events, shared out among the channels. ``written`` is called in
         the writer's thread when a batch's events are written and their commit is not. Raises ``JournalLocked``,
         ``JournalDamaged``, ``JournalFull`` or ``JournalError``, and leaves a file it does not know as it was. With
-        ``replace_damaged`` a damaged journal is set aside and a new one made that resumes at its checkpoint.
+        ``carry_over`` a damaged journal is set aside and a new one made, with what it makes of the old checkpoint.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="journal-writer")
         start = partial(_start, Path(path), channels, sync, tail_bytes // max(len(channels), 1), clock, written=written)
-        begin = partial(_start_anew, Path(path), start) if replace_damaged else start
+        begin = partial(_start_anew, Path(path), start, carry_over) if carry_over else start
         try:
             writer, served, notices = await _outlast(thread.submit(begin))
         except BaseException:
@@ -274,7 +274,7 @@ class SqliteJournal:
 Started = tuple[Writer, dict[str, Channel], list[str]]
 
 
-def _start_anew(path: Path, start: Callable[[], Started]) -> Started:
+def _start_anew(path: Path, start: Callable[[], Started], carry_over: Callable[[str], str]) -> Started:
     """Start; if a journal of ours is there but damaged, with a new one."""
     path = path.resolve()
     try:
@@ -282,7 +282,7 @@ def _start_anew(path: Path, start: Callable[[], Started]) -> Started:
     except JournalDamaged as error:
         if not was_ours(path):
             raise
-        aside = set_aside(path)
+        aside = set_aside(path, carry_over)
         writer, served, notices = start()
         resumed = "it resumes where the old one was" if writer.state.checkpoint else "it begins at the log's end"
         return writer, served, [f"{error} Set aside as {aside}; a new journal begins, and {resumed}.", *notices]

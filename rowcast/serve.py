@@ -19,6 +19,7 @@ from api.writer import ResultWriter
 from cdc.capture import CATCHING_UP, DOWN, STALLED, Appender, CaptureLoop
 from cdc.errors import SourceError
 from cdc.fetch import TableChannel
+from cdc.position import unfed
 from cdc.reader import Origin
 from gateway.server import Gateway
 from journal.errors import JournalDamaged, JournalError, JournalFull, JournalLocked
@@ -244,7 +245,7 @@ async def _journal(settings: Settings, failpoint: failpoints.Failpoint | None) -
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         journal = await SqliteJournal.open(
-            path, list(settings.channels), sync=settings.journal.sync, replace_damaged=True, written=written
+            path, list(settings.channels), sync=settings.journal.sync, carry_over=unfed, written=written
         )
     except JournalError as error:
         temporary = error.retry or isinstance(error, JournalLocked)

@@ -52,7 +52,7 @@ async def test_a_damaged_journal_is_replaced(
     damage(path)
     damaged = path.read_bytes()
 
-    journal = await open_journal(replace_damaged=True)
+    journal = await open_journal(carry_over=str)
 
     assert (journal.head(A), journal.checkpoint) == (0, checkpoint)
     aside = next(file for file in set_aside_files(path) if file.suffix not in (".db-wal", ".db-shm"))
@@ -62,7 +62,7 @@ async def test_a_damaged_journal_is_replaced(
     assert offsets(await journal.append(rows(2))) == [1, 2]
     epoch = journal.epoch
     await journal.close()
-    again = await open_journal(replace_damaged=True)
+    again = await open_journal(carry_over=str)
     assert (again.epoch, again.head(A), again.notices) == (epoch, 2, ())
 
 
@@ -75,7 +75,7 @@ async def test_its_log_goes_with_it(open_journal: OpenJournal, path: Path) -> No
     overwrite(path)
     path.with_name("journal.db-wal").write_bytes(wal)
 
-    journal = await open_journal(replace_damaged=True)
+    journal = await open_journal(carry_over=str)
 
     assert journal.head(A) == 0
     assert [file.read_bytes() for file in set_aside_files(path) if file.name.endswith("-wal")] == [wal]
@@ -87,9 +87,9 @@ async def test_nothing_set_aside_is_overwritten(
     """Two damages in one second get two names."""
     monkeypatch.setattr("journal.aside.time.strftime", lambda *_: "20261123T081933Z")
     for content in (b"first" * 99, b"second" * 99):
-        await (await open_journal(replace_damaged=True)).close()
+        await (await open_journal(carry_over=str)).close()
         path.write_bytes(content)
-    await open_journal(replace_damaged=True)
+    await open_journal(carry_over=str)
 
     first, second = set_aside_files(path)
     assert (first.name, second.name) == ("journal.db.damaged-20261123T081933Z", "journal.db.damaged-20261123T081933Z-2")
@@ -106,7 +106,7 @@ async def test_a_file_that_was_never_ours_is_let_alone(
     content = path.read_bytes()
 
     with pytest.raises(JournalDamaged, match="not a journal"):
-        await open_journal(replace_damaged=True)
+        await open_journal(carry_over=str)
 
     assert path.read_bytes() == content
     assert set_aside_files(path) == []
@@ -116,7 +116,7 @@ async def met_while_open(open_journal: OpenJournal, path: Path) -> SqliteJournal
     """A closed journal in which a reader has met damage that a start does not look for."""
     await filled(open_journal)
     flip(path, path.read_bytes().index(MARK) + 3)
-    journal = await open_journal(tail_bytes=0, replace_damaged=True)
+    journal = await open_journal(tail_bytes=0, carry_over=str)
     guard = asyncio.create_task(journal.guard())
     with pytest.raises(JournalDamaged) as read:
         await journal.read(A, 301)
@@ -137,7 +137,7 @@ async def test_damage_met_while_open_is_found_by_the_next_start(
 
     with pytest.raises(JournalDamaged, match="Event 302"):
         await open_journal(tail_bytes=0)
-    new = await open_journal(tail_bytes=0, replace_damaged=True)
+    new = await open_journal(tail_bytes=0, carry_over=str)
 
     assert (new.epoch != journal.epoch, new.head(A)) == (True, 0)
     assert "Event 302" in new.notices[0]
@@ -151,7 +151,7 @@ async def test_a_suspect_journal_that_is_sound_stays(
     journal = await met_while_open(open_journal, path)
     flip(path, path.read_bytes().index(MARK[:3] + bytes([MARK[3] ^ 1])) + 3)
 
-    found = await open_journal(tail_bytes=0, replace_damaged=True)
+    found = await open_journal(tail_bytes=0, carry_over=str)
 
     assert (found.epoch, found.head(A), found.notices) == (journal.epoch, 604, ())
     assert set_aside_files(path) == []
