@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+from journal.types import READ
 from tests.faults.product import Product
 from tests.faults.recorder import Seen
 
@@ -35,9 +35,19 @@ def table(product: Product, after: int = 0) -> dict[int, dict[str, object]]:
         return {int(row[0]): json.loads(row[1]) for row in cursor.fetchall()}
 
 
-def judge(seen: Sequence[Seen], rows: dict[int, dict[str, object]], *, first: int = 1) -> Verdict:
-    """What is wrong with ``seen``, given the table and the offset that should have come first."""
+def judge(
+    seen: Sequence[Seen],
+    rows: dict[int, dict[str, object]],
+    *,
+    first: int = 1,
+    gaps: Sequence[Mapping[str, Any]] = (),
+) -> Verdict:
+    """What is wrong with ``seen``, given the table and the offset that should have come first.
+
+    ``gaps`` are the frames that announced some; they take the offsets between their ``after`` and ``before``.
+    """
     ids = [event.message["id"] for event in seen]
+    taken = {offset for gap in gaps for offset in range(gap["after"] + 1, gap["before"])}
     offsets = [event.offset for event in seen]
     return Verdict(
         lost=len(rows.keys() - set(ids)),
@@ -46,8 +56,19 @@ def judge(seen: Sequence[Seen], rows: dict[int, dict[str, object]], *, first: in
         altered=sum(event.message["data"] != rows.get(event.message["id"]) for event in seen),
         out_of_order=_out_of_order(seen),
         torn=_torn(seen),
-        holes=sum(b != a + 1 for a, b in pairwise([first - 1, *offsets])),
+        holes=_holes([first - 1, *offsets], taken),
     )
+
+
+def _holes(offsets: Sequence[int], announced: set[int]) -> int:
+    """How many offsets do not follow on the one before, but for those that a gap has taken."""
+    wrong, due = 0, offsets[0]
+    for offset in offsets:
+        while due in announced:
+            due += 1
+        wrong += offset != due
+        due = offset + 1
+    return wrong
 
 
 def _out_of_order(seen: Sequence[Seen]) -> int:
@@ -62,11 +83,13 @@ def _out_of_order(seen: Sequence[Seen]) -> int:
 
 
 def _torn(seen: Sequence[Seen]) -> int:
-    """Rows of one transaction stand together: each transaction begins once."""
+    """Rows of one transaction stand together: each transaction begins once. Rows read from the table have none."""
     begun: set[tuple[object, object]] = set()
     last: tuple[object, object] | None = None
     torn = 0
     for event in seen:
+        if event.op == READ:
+            continue
         this = (event.message["data"]["writer"], event.message["data"]["transaction"])
         if this != last:
             torn += this in begun
