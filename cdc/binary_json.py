@@ -18,7 +18,7 @@ _LITERALS = {0: b"null", 1: b"true", 2: b"false"}
 _DOUBLE, _STRING, _OPAQUE = 11, 12, 15
 
 
-def to_text(data: bytes) -> bytes:
+def document(data: bytes) -> bytes:
     """The JSON document in ``data`` as text, keys in the server's order; an empty column value reads as null."""
     if not data:
         return b"null"
@@ -36,7 +36,7 @@ def _value(data: bytes, kind: int, at: int) -> bytes:
     if kind in _INTEGERS:
         return b"%d" % struct.unpack_from(_INTEGERS[kind], data, at)[0]
     if kind == _DOUBLE:
-        return values.float64(data[at : at + 8])
+        return values.encode(struct.unpack_from("<d", data, at)[0])
     if kind == _STRING:
         size, at = _size(data, at)
         return _encode(data[at : at + size].decode("utf-8", "replace"))
@@ -85,10 +85,10 @@ def _size(data: bytes, at: int) -> tuple[int, int]:
 def _opaque(kind: int, raw: bytes) -> bytes:
     """A value of an SQL type inside a document: decimals are numbers, dates print as MySQL prints them."""
     if kind == tablemap.NEWDECIMAL:
-        return values.decimal(raw[2:], raw[0], raw[1]).strip(b'"')
+        return values.decimal(raw[2:], raw[0], raw[1])
     if kind in (tablemap.DATE, tablemap.DATETIME, tablemap.TIMESTAMP, tablemap.TIME):
         return _encode(_temporal(kind, int.from_bytes(raw, "little", signed=True)))
-    return _encode(f"base64:type{kind}:" + values.binary(raw).decode().strip('"'))
+    return _encode(f"base64:type{kind}:" + values.base64(raw).decode())
 
 
 def _temporal(kind: int, packed: int) -> str:

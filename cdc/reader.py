@@ -34,7 +34,7 @@ class Origin(msgspec.Struct, frozen=True):
         wish = next(c for c in self.channels if c.channel == channel)
         with Control(self.connect) as control:
             json = control.json_columns(table.schema, table.table)
-        return compile_decoder(table, Shape(wish.columns, json, wish.bigint_strings, charsets))
+        return compile_decoder(table, Shape(wish.columns, dict.fromkeys(json, "json"), wish.bigint_strings, charsets))
 
 
 class Overlap:

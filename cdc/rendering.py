@@ -9,7 +9,7 @@ import msgspec
 
 from cdc import values
 from cdc.errors import UndecodableRow
-from cdc.rows import json_text
+from cdc.values import json_text
 
 Render = Callable[[bytes], bytes]
 """A column value as the server prints it (UTF-8, or raw bytes of a binary type) to JSON text."""
@@ -61,9 +61,13 @@ def _render(column: SelectedColumn, *, bigint_strings: bool) -> Render:
         if kind in _TEXTS:
             return lambda raw: _encode(raw.decode("utf-8", "replace"))
         if kind in _BINARY:
-            return values.binary
+            return _base64
         raise UndecodableRow(f"column {column.name} ({kind}) cannot be read from the table by this version")
     return found
+
+
+def _base64(raw: bytes) -> bytes:
+    return _quoted(values.base64(raw))
 
 
 def _quoted(raw: bytes) -> bytes:
@@ -74,7 +78,7 @@ _OTHERS: dict[str, Render] = {
     "bigint": _quoted,
     "decimal": _quoted,
     "float": lambda raw: values.float32(values.pack_float(float(raw))),
-    "double": lambda raw: repr(float(raw)).encode(),
+    "double": lambda raw: values.encode(float(raw)),
     "date": _quoted,
     "datetime": lambda raw: _quoted(raw.replace(b" ", b"T")),
     "timestamp": lambda raw: _quoted(raw.replace(b" ", b"T") + b"Z"),

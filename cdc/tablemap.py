@@ -20,8 +20,10 @@ VECTOR, JSON, NEWDECIMAL, ENUM, SET = 242, 245, 246, 247, 248
 TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, BLOB, VAR_STRING, STRING, GEOMETRY = range(249, 256)
 
 _NUMERIC = frozenset({TINY, SHORT, INT24, LONG, LONGLONG, NEWDECIMAL, FLOAT, DOUBLE, YEAR})
-_CHARACTER = frozenset({STRING, VAR_STRING, VARCHAR, BLOB, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB})
-_CHARACTER_MARIADB = _CHARACTER | {GEOMETRY, BLOB_COMPRESSED, VARCHAR_COMPRESSED}
+_STRINGS = frozenset({STRING, VAR_STRING, VARCHAR, BLOB, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB})
+# The types that the log gives a character set, if only "binary".
+_CHARACTER_MYSQL = _STRINGS | {VECTOR}
+_CHARACTER_MARIADB = _STRINGS | {GEOMETRY, BLOB_COMPRESSED, VARCHAR_COMPRESSED}
 _META_SIZE = {
     FLOAT: 1, DOUBLE: 1, VARCHAR: 2, BIT: 2, TIMESTAMP2: 1, DATETIME2: 1, TIME2: 1, VECTOR: 1, JSON: 1, NEWDECIMAL: 2,
     ENUM: 2, SET: 2, TINY_BLOB: 1, MEDIUM_BLOB: 1, LONG_BLOB: 1, BLOB: 1, VAR_STRING: 2, STRING: 2, GEOMETRY: 1,
@@ -118,7 +120,7 @@ class _Metadata:
         self.unsigned = [False] * count
         self.collations: list[int | None] = [None] * count
         self.labels: list[tuple[bytes, ...]] = [()] * count
-        character = _CHARACTER_MARIADB if mariadb else _CHARACTER
+        character = _CHARACTER_MARIADB if mariadb else _CHARACTER_MYSQL
         self._numeric = [i for i, kind in enumerate(kinds) if kind in _NUMERIC]
         self._character = [i for i, kind in enumerate(kinds) if kind in character]
         self._sets = [i for i, kind in enumerate(kinds) if kind == SET]

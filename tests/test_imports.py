@@ -21,7 +21,21 @@ MAY_IMPORT = {
 }
 ROOMS = {*MAY_IMPORT, "web", "sql", "tests", "bench"}
 PURE = {
-    "cdc": ["assembler", "binary_json", "events", "framing", "position", "rows", "statements", "tablemap", "values"],
+    "cdc": [
+        "assembler",
+        "binary_json",
+        "cells",
+        "charsets",
+        "decoder_source",
+        "events",
+        "framing",
+        "position",
+        "rows",
+        "statements",
+        "tablemap",
+        "temporal",
+        "values",
+    ],
     "gateway": ["hub", "session", "subscription", "wire"],
 }
 SHELL_LIBRARIES = {"asyncio", "socket", "threading", "pymysql", "pymysqlreplication", "apsw", "sqlite3", "websockets"}

@@ -235,7 +235,7 @@ PARTS = Capture("parts", "shop", "parts")
 
 def decoder(_: str, table: TableMap) -> Decoder:
     """Decodes every column."""
-    return compile_decoder(table, Shape(None, (), bigint_strings=False, charsets=CHARSETS))
+    return compile_decoder(table, Shape(None, {}, bigint_strings=False, charsets=CHARSETS))
 
 
 def assembler(log: Log, start: Position | None = None, captures: Sequence[Capture] = (ORDERS,)) -> Assembler:

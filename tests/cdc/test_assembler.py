@@ -257,7 +257,7 @@ def test_a_column_that_nobody_decodes_harms_no_other_table(flavour: Flavour, odd
 
 
 @both
-@pytest.mark.parametrize("odd", ODD.values(), ids=list(ODD))
+@pytest.mark.parametrize("odd", [ODD["of the future"], ODD["old time"]], ids=["of the future", "old time"])
 def test_a_captured_column_that_nobody_decodes_is_a_gap(flavour: Flavour, odd: Field) -> None:
     """One gap for each transaction, on that table's channel only, that names table and type."""
     log = Log(flavour)
@@ -280,7 +280,7 @@ def test_an_update_of_such_a_table_is_no_gap(flavour: Flavour) -> None:
     """Only inserts are promised, so only they can be missing."""
     log = Log(flavour)
     log.begin()
-    log.table(8, "shop", "parts", ODD["vector"])
+    log.table(8, "shop", "parts", ODD["of the future"])
     log.rows(b"\0anything", table_id=8, kind=ev.UPDATE_ROWS)
     log.xid()
     assert assemble(log, captures=[PARTS])[0].changes == []

@@ -291,7 +291,7 @@ def record(server: Server) -> Recording:
         return Assembler(
             database.flavour,
             captures,
-            lambda _, table: compile_decoder(table, Shape(None, (), bigint_strings=False, charsets=charsets)),
+            lambda _, table: compile_decoder(table, Shape(None, {}, bigint_strings=False, charsets=charsets)),
             start,
             with_gtids=True,
         )
