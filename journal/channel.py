@@ -29,10 +29,11 @@ class Channel:
         """Make a commit visible. Plain assignments, so that no reader can see half of it."""
         if row.floor > self.row.floor:
             self.tail.forget(row.floor)
+        arrived = row.head - self.row.head
         self.row = row
         if events:
             self.tail.extend(events)
-            self._rate.add(len(events))
+            self._rate.add(arrived)
             self.wake()
 
     def wake(self) -> None:

@@ -42,8 +42,8 @@ def _read_through(connection: apsw.Connection, row: ChannelRow, epoch: str) -> N
 def _check_ends(connection: apsw.Connection, path: Path, row: ChannelRow) -> None:
     """A channel's first and last events must be where its bounds are, and none outside."""
     ((first, last),) = connection.execute(_ENDS, (row.key(0), row.key(MAX_OFFSET)))
-    expected = (row.key(row.floor), row.key(row.head)) if row.count else (None, None)
+    expected = (row.key(row.floor), row.key(row.last)) if row.floor <= row.last else (None, None)
     if (first, last) != expected:
         raise JournalDamaged(
-            f"{path} is damaged: channel {row.name} should hold events {row.floor} to {row.head}.", SET_ASIDE
+            f"{path} is damaged: channel {row.name} should hold events {row.floor} to {row.last}.", SET_ASIDE
         )

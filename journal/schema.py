@@ -30,7 +30,7 @@ CREATE TABLE journal (
     created    INTEGER NOT NULL,  -- Unix seconds
     age        INTEGER NOT NULL,  -- seconds this journal has been open for writing, all runs together
     checkpoint TEXT,              -- where the writer resumes; durable together with the events before it
-    channels   TEXT NOT NULL,     -- JSON: [{{"id", "name", "floor", "head", "bytes"}}]
+    channels   TEXT NOT NULL,     -- JSON: [{{"id", "name", "floor", "head", "bytes", "pending", "pending_bytes"}}]
     crc        INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE event (
@@ -54,14 +54,19 @@ _STATE = "SELECT epoch, created, age, checkpoint, channels, crc FROM journal"
 _key_and_time = Struct(">qq").pack
 
 
-class ChannelRow(msgspec.Struct, frozen=True):
-    """A channel's bounds as the file knows them."""
+class ChannelRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A channel's bounds as the file knows them.
+
+    Behind ``head`` lie ``pending`` events, ``pending_bytes`` in all, of a transaction whose last piece has not come.
+    """
 
     id: int
     name: str
     floor: int
     head: int
     bytes: int
+    pending: int = 0
+    pending_bytes: int = 0
 
     @property
     def count(self) -> int:
@@ -80,6 +85,11 @@ class ChannelRow(msgspec.Struct, frozen=True):
     def offset(self, key: int) -> int:
         """The other way round."""
         return key - (self.id << OFFSET_BITS)
+
+    @property
+    def last(self) -> int:
+        """The newest offset in the file, visible or not."""
+        return self.head + self.pending
 
     def state(self, rate: float = 0.0) -> ChannelState:
         """The bounds as readers know them."""

@@ -113,12 +113,17 @@ class SqliteJournal:
         return self._served(channel).row.floor
 
     async def append(self, batch: Sequence[Transaction]) -> list[Event]:
-        """Write a batch in one commit with its last checkpoint; returns its events, durable and visible.
+        """Write a batch in one commit with its last checkpoint; returns the events that are visible with it.
 
+        Of a transaction that came in pieces, those of earlier batches are left out but for each channel's newest.
         After a ``JournalError`` nothing of the batch is in the journal and it may be appended again. Cancellation
         while the commit runs cannot undo it, so the events are returned, and the caller is cancelled at its next await.
         """
         return (await self._commit(partial(self._writer.append, batch))).events if batch else []
+
+    async def withdraw(self) -> None:
+        """Forget the pieces of a transaction whose last one never came; their offsets are given again."""
+        await self._commit(self._writer.withdraw)
 
     async def read(self, channel: str, after: int, limit: int = 1000, max_bytes: int = 1 << 20) -> list[Event]:
         """A page of events after ``after``, as ``JournalReader.read`` says; from memory when they lie there."""

@@ -25,7 +25,13 @@ class Tail:
         return len(self._events)
 
     def extend(self, events: Sequence[Event]) -> None:
-        """Add the channel's next events, and let go of the oldest beyond the limit."""
+        """Add the channel's next events, and let go of the oldest beyond the limit.
+
+        Events may lie between the tail and these, which went to disk in pieces: then the tail begins anew.
+        """
+        if self._events and events and events[0].offset != self._events[-1].offset + 1:
+            self._events.clear()
+            self._size = 0
         self._events.extend(events)
         self._size += sum(map(_size, events))
         self._drop()

@@ -14,6 +14,10 @@ INSERT = "insert"
 READ = "read"  # a row read from the table (seed, repair), not from the log
 GAP = "gap"  # rows are missing here; the message says why
 
+WHOLE = "whole"  # a transaction by itself
+PIECE = "piece"  # some changes of one that is too large to be held; more follow
+LAST = "last"  # what is left of it: all its pieces become visible with this
+
 
 class Cursor(NamedTuple):
     """A place in one channel: everything up to and including ``offset`` of ``epoch`` has been seen.
@@ -38,11 +42,14 @@ class Transaction(NamedTuple):
 
     ``checkpoint`` is what a reader resumes from once the changes are durable; its format is the writer's own.
     ``committed`` is the source's commit time in Unix seconds. Without changes it moves the checkpoint alone.
+    A large one comes as any number of ``PIECE`` and one ``LAST``: its ``part``. A piece's checkpoint is not used, and
+    between them only transactions without changes may come.
     """
 
     changes: Sequence[Change]
     checkpoint: str
     committed: float
+    part: str = WHOLE
 
 
 class Event(NamedTuple):

@@ -18,7 +18,7 @@ from journal.lock import JournalLock
 from journal.pages import read_newest
 from journal.retention import next_cut
 from journal.schema import MAX_CHANNELS, ChannelRow, State, load_state, new_epoch, store_state
-from journal.types import Event, Transaction
+from journal.types import PIECE, Event, Transaction
 from journal.wal import WriteAheadLog
 from journal.witness import Witness, contradiction, hear
 
@@ -64,6 +64,7 @@ class Writer:
             undo.pop_all()
         self._started = clock() - self.state.age
         self.wal = WriteAheadLog(self._connection)
+        self._pending: dict[str, Event] = {}  # the newest event of each channel behind its head
 
     @property
     def age(self) -> int:
@@ -72,20 +73,37 @@ class Writer:
 
     def append(self, batch: Sequence[Transaction]) -> Commit:
         """Write events, bounds and checkpoint in one commit. After any error the file is as it was before."""
-        draft = Draft([self.state.channels[name] for name in self._channels], self.age)
+        draft = Draft([self.state.channels[name] for name in self._channels], self.age, self._pending)
+        checkpoint = self.state.checkpoint
         for committed in batch:
             draft.add(committed)
+            checkpoint = checkpoint if committed.part == PIECE else committed.checkpoint
         channels = {**self.state.channels, **draft.grown()}
-        state = replace(self.state, age=draft.age, checkpoint=batch[-1].checkpoint, channels=channels)
+        state = replace(self.state, age=draft.age, checkpoint=checkpoint, channels=channels)
         with explained(self._connection, self.path), transaction(self._connection):
             draft.insert(self._connection)
             store_state(self._connection, state)
-            if self._written is not None and draft.events:
+            if self._written is not None and draft.rows:
                 self._written()
-        self.state = state
+        self.state, self._pending = state, draft.pending
         if draft.events:
             self._witness.note(state)
         return Commit(state, draft.events, draft.by_channel)
+
+    def withdraw(self) -> Commit:
+        """Delete the pieces of a transaction whose end has not come, in every channel of the file."""
+        unfinished = [row for row in self.state.channels.values() if row.pending]
+        if not unfinished:
+            return self.unchanged()
+        whole = {row.name: replace(row, pending=0, pending_bytes=0) for row in unfinished}
+        state = replace(self.state, channels={**self.state.channels, **whole})
+        with explained(self._connection, self.path), transaction(self._connection):
+            for row in unfinished:
+                keys = (row.key(row.head + 1), row.key(row.last))
+                self._connection.execute("DELETE FROM event WHERE id BETWEEN ? AND ?", keys)
+            store_state(self._connection, state)
+        self.state, self._pending = state, {}
+        return self.unchanged()
 
     def renew(self, epoch: str) -> Commit:
         """Begin a new epoch; events, offsets and checkpoint stay."""

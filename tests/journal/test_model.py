@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from journal.schema import ROW_OVERHEAD
 from journal.sqlite import SqliteJournal
-from journal.types import Change, ChannelState, Event, Transaction
+from journal.types import LAST, PIECE, WHOLE, Change, ChannelState, Event, Transaction
 from tests.journal.rows import A, B
 
 
@@ -20,6 +21,13 @@ class Append(NamedTuple):
     """Append transactions of changes: (channel, size) each."""
 
     batch: list[list[tuple[str, int]]]
+
+
+class Large(NamedTuple):
+    """Append a transaction in pieces, or begin to."""
+
+    pieces: list[list[tuple[str, int]]]
+    end: Literal["last", "withdrawn", "closed"]
 
 
 class Read(NamedTuple):
@@ -48,6 +56,11 @@ sizes = st.one_of(st.integers(0, 60), st.integers(0, 6000))
 steps = st.one_of(
     st.builds(Append, st.lists(st.lists(st.tuples(channels, sizes), max_size=12), max_size=4)),
     st.builds(Append, st.lists(st.lists(st.tuples(channels, sizes), max_size=12), max_size=4)),
+    st.builds(
+        Large,
+        st.lists(st.lists(st.tuples(channels, sizes), max_size=12), max_size=4),
+        st.sampled_from(["last", "last", "withdrawn", "closed"]),
+    ),
     st.builds(Read, channels, st.integers(-2, 120), st.integers(1, 20), st.integers(0, 8000)),
     st.builds(Read, channels, st.integers(-2, 120), st.integers(1, 20), st.integers(0, 8000)),
     st.builds(Trim, st.integers(0, 40_000)),
@@ -99,6 +112,16 @@ class Model:
         return sum(len(event.message) + ROW_OVERHEAD for channel in (A, B) for event in self.kept(channel))
 
 
+def large(changes: list[tuple[str, int]], number: int, part: str) -> Transaction:
+    """A part of a large transaction, or all of it."""
+    return Transaction([Change(name, "insert", b"x" * size) for name, size in changes], f"{number}", 1.5, part)
+
+
+def heads(journal: SqliteJournal) -> list[int]:
+    """How far readers see."""
+    return [journal.head(name) for name in (A, B)]
+
+
 async def compare(folder: Path, tail_bytes: int, script: list[object]) -> None:
     """Do every step to both, and find them alike after each."""
     model = Model()
@@ -111,6 +134,18 @@ async def compare(folder: Path, tail_bytes: int, script: list[object]) -> None:
                     for changes in batch
                 ]
                 assert await journal.append(transactions) == model.append(transactions)
+            case Large(pieces, end):
+                for changes in pieces:
+                    assert await journal.append([large(changes, number, PIECE)]) == []
+                    assert heads(journal) == [len(model.events[name]) for name in (A, B)]
+                if end == "last":
+                    await journal.append([large([(A, 1)], number, LAST)])
+                    model.append([large([*chain(*pieces), (A, 1)], number, WHOLE)])
+                else:
+                    if end == "closed":
+                        await journal.close()
+                        journal = await SqliteJournal.open(folder / "journal.db", [A, B], tail_bytes=tail_bytes)
+                    await journal.withdraw()
             case Read(channel, after, limit, max_bytes):
                 page = await journal.read(channel, after, limit, max_bytes)
                 assert page == model.read(step)[: len(page)]  # on disk a page may end early, but not be empty
