@@ -67,7 +67,7 @@ async def bench_busy(folder: Path, seconds: float) -> None:
     journal = await SqliteJournal.open(folder / "journal.db", [CHANNEL])
     with busy():
         for rows in (1, 100):
-            took = await timed(seconds, lambda rows=rows: journal.append(batch(rows, len(ROW))))
+            took = await timed(seconds, lambda rows=rows: journal.append(batch(rows, len(ROW))))  # type: ignore[misc]
             print(f"append, busy, {rows} rows a batch:".ljust(42) + rate(len(took) * rows, took))
     await journal.close()
 
