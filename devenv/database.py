@@ -60,6 +60,30 @@ class Server:
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
+    def initialise(self) -> None:
+        """Make an empty data folder, unless there is one; it gets its name only when it is whole."""
+        if self.datadir.exists():
+            return
+        new = self.datadir.with_name(self.datadir.name + ".new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            self._initialise_command(new),
+            env=self.installation.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            shutil.rmtree(new, ignore_errors=True)
+            last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+            raise ChildDied(f"the database could not be initialised:\n{last}")
+        password = new / "root.password"
+        password.touch(mode=0o600)
+        password.write_text(secrets.token_urlsafe(18))
+        new.rename(self.datadir)
+
     def start(self) -> None:
         """Initialise when needed, start, and return once the server answers on its port.
 
@@ -68,8 +92,7 @@ class Server:
         if self.running:
             return
         end_stray_server(self.datadir)
-        if not self.datadir.exists():
-            self._initialise()
+        self.initialise()
         self.socket.parent.mkdir(mode=0o700, exist_ok=True)
         if self.socket.parent.stat().st_uid != os.geteuid():
             raise Unavailable(f"{self.socket.parent} belongs to somebody else")
@@ -191,28 +214,6 @@ class Server:
     @property
     def _init_file(self) -> Path:
         return self.datadir / "root.sql"
-
-    def _initialise(self) -> None:
-        """Make an empty data folder; it gets its name only when it is whole."""
-        new = self.datadir.with_name(self.datadir.name + ".new")
-        shutil.rmtree(new, ignore_errors=True)
-        new.parent.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            self._initialise_command(new),
-            env=self.installation.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            shutil.rmtree(new, ignore_errors=True)
-            last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-            raise ChildDied(f"the database could not be initialised:\n{last}")
-        password = new / "root.password"
-        password.touch(mode=0o600)
-        password.write_text(secrets.token_urlsafe(18))
-        new.rename(self.datadir)
 
     def _initialise_command(self, datadir: Path) -> list[str]:
         here = self.installation
