@@ -285,7 +285,8 @@ class CaptureLoop:
         head = self._journal.head(channel.channel)
         events = await self._journal.read(channel.channel, max(0, head - _KNOWN), _KNOWN)
         gap = Change(channel.channel, GAP, msgspec.json.encode({"reason": reason, "detail": detail}))
-        return Request(channel, [event.message for event in events if event.op != GAP], [gap])
+        known = [event.message for event in events if event.op != GAP]
+        return Request(channel, known, [gap], other_log=reason == "reset")
 
     async def _let_go(self) -> bool:
         """Try again without the XA transactions that were held: the log behind them may still be whole.

@@ -27,7 +27,8 @@ class Server(NamedTuple):
     """What a reader must know about a server before it starts.
 
     ``identity`` is its UUID (MySQL) or UID (MariaDB); ``gtids`` whether it numbers its transactions; ``charsets``
-    maps collation numbers to character set names; ``any_case`` whether it compares table names without case.
+    maps collation numbers to character set names; ``any_case`` whether it compares table names without case;
+    ``read_only`` whether it only takes what another sends it, as a replica should.
     """
 
     flavour: Flavour
@@ -36,6 +37,7 @@ class Server(NamedTuple):
     gtids: bool
     charsets: Mapping[int, str]
     any_case: bool = False
+    read_only: bool = False
 
 
 class Control:
@@ -90,13 +92,18 @@ class Control:
         """Who is there."""
         mariadb = self.flavour == "mariadb"
         identity = "server_uid" if mariadb else "server_uuid"
-        variables = self._variables(identity, "gtid_mode", "log_bin", "version", "lower_case_table_names")
+        variables = self._variables(identity, "gtid_mode", "log_bin", "version", "lower_case_table_names", "read_only")
         if variables.get("log_bin", "").upper() not in ("ON", "1"):
             raise SourceRefused("the server keeps no binary log", "add log_bin to its my.cnf and restart it")
         gtids = mariadb or variables.get("gtid_mode", "").upper() == "ON"
-        any_case = variables.get("lower_case_table_names", "0") != "0"
         return Server(
-            self.flavour, variables["version"], variables.get(identity, ""), gtids, self._charsets(), any_case
+            self.flavour,
+            variables["version"],
+            variables.get(identity, ""),
+            gtids,
+            self._charsets(),
+            any_case=variables.get("lower_case_table_names", "0") != "0",
+            read_only=variables.get("read_only", "OFF").upper() not in ("OFF", "0"),
         )
 
     def _variables(self, *names: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 SourceError
 ├── StreamLost           the connection ended; come back from the checkpoint
 ├── PositionLost         the server no longer has, or never had, the position that we asked for
+├── ReplicaBehind        a read-only replica that has not yet what was captured from another; it will come
 ├── Superseded           another reader took our server_id
 ├── SourceRefused        account, privilege or server setting is wrong; coming back does not help by itself
 └── MalformedEvent       bytes that are not what the manual says, or that the server itself cannot read
@@ -35,6 +36,12 @@ class PositionLost(SourceError):
     def __init__(self, text: str, reason: str, hint: str = "") -> None:
         super().__init__(text, hint)
         self.reason = reason
+
+
+class ReplicaBehind(SourceError):
+    """The server is read-only and lacks transactions that were captured already: a replica that is late."""
+
+    public = "the server is a replica that has not caught up"
 
 
 class Superseded(SourceError):

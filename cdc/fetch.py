@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 import msgspec
@@ -46,11 +46,13 @@ class Request(NamedTuple):
     """One channel's need. ``known``: its newest messages in the journal, oldest first; none for a seed.
 
     ``first`` are changes that go before the rows: the gap that a repair is for. They go out without rows too.
+    ``other_log``: what is known comes from a log that another took the place of, whose rows may have the same keys.
     """
 
     channel: TableChannel
     known: Sequence[bytes] = ()
     first: Sequence[Change] = ()
+    other_log: bool = False
 
 
 def fetch(connect: ConnectArgs, requests: Sequence[Request]) -> Backfill:
@@ -107,17 +109,22 @@ def _newest(control: Control, table: TableShape, limit: int, channel: TableChann
 def _above(control: Control, table: TableShape, request: Request) -> list[bytes]:
     """Rows beyond those that the journal knows; of a table that was made anew, its newest."""
     channel = request.channel
-    known = {key_of(message, table.key) for message in request.known}
-    least = _least(key_of(request.known[-1], table.key), known)
-    found = snapshot.above(control, table, least, bigint_strings=channel.bigint_strings)
-    missing = [message for message in found if key_of(message, table.key) not in known]
-    if found:
-        return missing
-    newest = _newest(control, table, max(channel.seed, 1), channel)
-    return [message for message in newest if key_of(message, table.key) not in known]
+    known = {key_of(message, table.key): message for message in request.known}
+    least = _least(key_of(request.known[-1], table.key), known.keys())
+    found = snapshot.since(control, table, least, bigint_strings=channel.bigint_strings)
+    if not found:
+        found = _newest(control, table, max(channel.seed, 1), channel)
+    return [message for message in found if _is_missing(message, known.get(key_of(message, table.key)), request)]
 
 
-def _least(newest: Key, known: set[Key]) -> Key:
+def _is_missing(message: bytes, known: bytes | None, request: Request) -> bool:
+    """Whether the journal lacks a row. After a fail-over a number can have been given to another row than before."""
+    if known is None or not request.other_log:
+        return known is None
+    return bool(msgspec.json.decode(message) != msgspec.json.decode(known))
+
+
+def _least(newest: Key, known: Set[Key]) -> Key:
     """Transactions commit out of the order of their numbers: look back over what is known, where keys are numbers."""
     if len(newest) == 1 and isinstance(newest[0], int):
         return (min(key[0] for key in known if isinstance(key[0], int)),)

@@ -99,6 +99,10 @@ class GtidState:
         """Whether the transaction ``gtid`` was executed."""
         raise NotImplementedError
 
+    def beyond(self, other: GtidState) -> str:
+        """What was executed here and is certainly not in ``other``, as text; empty when there is nothing."""
+        raise NotImplementedError
+
     @staticmethod
     def parse(flavour: Flavour, text: str) -> GtidState:
         """The state that ``text`` describes; raises ValueError when it is malformed."""
@@ -124,12 +128,26 @@ class MariadbGtids(GtidState):
 
     def holds(self, gtid: str) -> bool:
         """Whether the transaction ``gtid`` was executed: numbers of a domain only grow."""
-        domain, _, number = gtid.split("-")
-        newest = self._newest.get(int(domain))
-        return newest is not None and int(number) <= int(newest.rpartition("-")[2])
+        newest = self._newest.get(int(gtid.split("-", 1)[0]))
+        return newest is not None and _number(gtid) <= _number(newest)
+
+    def beyond(self, other: GtidState) -> str:
+        """The newest of each domain, where ``other`` has not come so far or has another server's under its number."""
+        theirs = dict(_numbered(gtid) for gtid in str(other).split(",") if gtid)
+        ours = [self._newest[domain] for domain in sorted(self._newest)]
+        return ",".join(gtid for gtid in ours if not other.holds(gtid) or theirs.get(_numbered(gtid)[0], gtid) != gtid)
 
     def __str__(self) -> str:
         return ",".join(self._newest[domain] for domain in sorted(self._newest))
+
+
+def _number(gtid: str) -> int:
+    return int(gtid.rpartition("-")[2])
+
+
+def _numbered(gtid: str) -> tuple[tuple[str, int], str]:
+    """A MariaDB GTID under its domain and number, which two servers may have given to two transactions."""
+    return (gtid.split("-", 1)[0], _number(gtid)), gtid
 
 
 class MysqlGtids(GtidState):
@@ -174,6 +192,19 @@ class MysqlGtids(GtidState):
         """Whether the transaction ``gtid`` was executed."""
         source, _, number = gtid.rpartition(":")
         return any(first <= int(number) <= last for first, last in self._intervals.get(source.lower(), ()))
+
+    def beyond(self, other: GtidState) -> str:
+        """The transactions that ``other`` does not hold, as a set."""
+        theirs = MysqlGtids(str(other))
+        missing = MysqlGtids()
+        for source, intervals in self._intervals.items():
+            left = intervals
+            for first, last in theirs._intervals.get(source, ()):
+                parts = [part for a, b in left for part in ([a, min(b, first - 1)], [max(a, last + 1), b])]
+                left = [part for part in parts if part[0] <= part[1]]
+            if left:
+                missing._intervals[source] = left
+        return str(missing)
 
     def __str__(self) -> str:
         return ",".join(

@@ -40,6 +40,7 @@ RULES = [
     Rule("binlog_row_metadata", "FULL", "fail", "names, signs, labels and character sets are not logged"),
     Rule("gtid_mode", "ON", "warn", "a fail-over cannot be followed", live=False, only="mysql",
          line="gtid_mode = ON\nenforce_gtid_consistency = ON"),
+    Rule("gtid_strict_mode", "ON", "warn", "after a fail-over one GTID may name two transactions", only="mariadb"),
     Rule("sync_binlog", "1", "warn", _LOST),
     Rule("innodb_flush_log_at_trx_commit", "1", "warn", _LOST),
 ]  # fmt: skip

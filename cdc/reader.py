@@ -10,7 +10,7 @@ import msgspec
 from cdc.assembler import Assembler, Committed
 from cdc.backfill import Backfill
 from cdc.control import ConnectArgs, Control, Server
-from cdc.errors import MalformedEvent, PositionLost
+from cdc.errors import MalformedEvent, PositionLost, ReplicaBehind, SourceError
 from cdc.events import is_heartbeat
 from cdc.fetch import Request, TableChannel, fetch
 from cdc.handoff import Closed, Handoff
@@ -19,6 +19,8 @@ from cdc.rows import Decoder, Shape, compile_decoder
 from cdc.source import BinlogSource
 from cdc.tablemap import TableMap
 from cdc.tables import Capture
+
+_NEVER_COMES = "if it never will, because the only server with them is gone, make this one the primary"
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -127,7 +129,10 @@ class Reader:
             server = control.server()
             end = control.end(gtids=server.gtids)
             _check_identity(self._checkpoint, server, end)
-            self._follow(control, server, end, backfill)
+            try:
+                self._follow(control, server, end, backfill)
+            except PositionLost as error:
+                raise _explained(error, self._checkpoint, server, end) from error
 
     def _follow(self, control: Control, server: Server, end: Position, backfill: Backfill) -> None:
         start = self._checkpoint.resume
@@ -176,6 +181,20 @@ class Reader:
 def _nothing(checkpoint: Checkpoint) -> Committed:
     """No transaction, at the place of the checkpoint: what carries rows when the log has no transaction to do it."""
     return Committed((), checkpoint.start, checkpoint.end, checkpoint.last, time.time(), checkpoint.held)
+
+
+def _explained(error: PositionLost, checkpoint: Checkpoint, server: Server, end: Position) -> SourceError:
+    """The loss with the GTIDs that were captured and are not there; a replica that is only late has lost nothing."""
+    if error.reason != "reset" or checkpoint.end.gtid is None or end.gtid is None:
+        return error
+    captured, there = (GtidState.parse(server.flavour, gtids) for gtids in (checkpoint.end.gtid, end.gtid))
+    missing = captured.beyond(there)
+    if missing and server.read_only:
+        return ReplicaBehind(f"it is read-only and has not yet {missing}", _NEVER_COMES)
+    if missing:
+        return PositionLost(f"{error}; captured and not there: {missing}", error.reason)
+    last = checkpoint.last and checkpoint.last.gtid
+    return PositionLost(f"{error}; captured last: {last}", error.reason) if last else error
 
 
 def _check_log(control: Control, assembler: Assembler) -> None:

@@ -90,11 +90,11 @@ def newest(control: Control, table: TableShape, limit: int, *, bigint_strings: b
     return [render(row) for row in reversed(rows)]
 
 
-def above(control: Control, table: TableShape, key: Key, *, bigint_strings: bool) -> list[bytes]:
-    """Every row whose primary key is greater than ``key``, in key order, as messages."""
+def since(control: Control, table: TableShape, key: Key, *, bigint_strings: bool) -> list[bytes]:
+    """Every row whose primary key is ``key`` or greater, in key order, as messages."""
     columns = ", ".join(map(_quote, table.key))
     marks = ", ".join(["%s"] * len(key))
-    where = f"({columns}) > ({marks})" if len(key) > 1 else f"{columns} > {marks}"
+    where = f"({columns}) >= ({marks})" if len(key) > 1 else f"{columns} >= {marks}"
     rows = control.raw_rows(f"{_select(table)} WHERE {where} ORDER BY {columns}", key)
     render = renderer(table.columns, bigint_strings=bigint_strings)
     return [render(row) for row in rows]

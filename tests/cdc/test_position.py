@@ -47,6 +47,30 @@ def test_a_mysql_set_is_the_set_of_what_it_was_given(gtids: list[tuple[str, int]
     assert members(str(state)) == set(gtids)
 
 
+@given(st.sets(st.tuples(sources, numbers)), st.sets(st.tuples(sources, numbers)))
+def test_what_a_mysql_set_lacks_is_named(ours: set[tuple[str, int]], theirs: set[tuple[str, int]]) -> None:
+    """Every transaction of ours that is not in theirs, and no other."""
+    mine, other = MysqlGtids(), MysqlGtids()
+    for state, gtids in ((mine, ours), (other, theirs)):
+        for source, number in gtids:
+            state.advance(f"{source}:{number}")
+    assert members(mine.beyond(other)) == ours - theirs
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "lacking"),
+    [
+        ("0-1-7", "0-1-7", ""),
+        ("0-1-7", "0-2-9", ""),  # whether 0-1-7 is below it, the position does not say
+        ("0-1-7", "0-2-7", "0-1-7"),
+        ("0-1-7,5-1-3", "0-1-6,7-1-1", "0-1-7,5-1-3"),
+    ],
+)
+def test_what_a_mariadb_position_lacks_is_named(ours: str, theirs: str, lacking: str) -> None:
+    """A domain that has not come so far, or that has another server's transaction under the number."""
+    assert MariadbGtids(ours).beyond(MariadbGtids(theirs)) == lacking
+
+
 @given(st.lists(st.tuples(sources, numbers)))
 def test_a_mysql_set_is_written_in_its_shortest_form(gtids: list[tuple[str, int]]) -> None:
     """Neighbours are joined: no interval begins where another one ends."""

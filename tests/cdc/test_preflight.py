@@ -84,7 +84,7 @@ WRONG = [
     ("innodb_flush_log_at_trx_commit", "2", "warn", "innodb_flush_log_at_trx_commit = 1;"),
 ]
 WRONG_ON = {
-    "mariadb": WRONG,
+    "mariadb": [*WRONG, ("gtid_strict_mode", "0", "warn", "gtid_strict_mode = ON;")],
     "mysql": [*WRONG, ("gtid_mode", "ON_PERMISSIVE", "warn", "gtid_mode = ON")],
 }
 

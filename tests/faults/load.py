@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 from tests.faults.binlog import in_commit_order
 from tests.faults.product import Product
@@ -37,6 +38,14 @@ class Load:
         async with asyncio.timeout(120):
             while sum(writer.written for writer in self._writers) < share * self._rows:
                 await asyncio.sleep(0.005)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Meanwhile no transaction is under way."""
+        with contextlib.ExitStack() as stack:
+            for writer in self._writers:
+                stack.enter_context(writer.between_transactions)
+            yield
 
     async def finished(self) -> None:
         """Return once all rows were sent."""

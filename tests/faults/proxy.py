@@ -22,10 +22,11 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST instead
 
 
 class CuttingProxy:
-    """Forwards connections on ``port`` (a free one) to ``host:port``. ``accepted`` counts them."""
+    """Forwards connections on its ``port`` (a free one) to ``host:port``. ``accepted`` counts them."""
 
     def __init__(self, port: int, host: str = LOOPBACK) -> None:
-        self._target = (host, port)
+        self._host = host
+        self.target = port  # of the connections to come: an address that is switched to another server
         self._lock = threading.Lock()
         self._links: set[_Link] = set()
         self._flowing = threading.Event()
@@ -102,7 +103,7 @@ class CuttingProxy:
                 client.close()
                 continue
             try:
-                server = socket.create_connection(self._target, timeout=10)
+                server = socket.create_connection((self._host, self.target), timeout=10)
             except OSError:
                 _reset(client)
                 continue
