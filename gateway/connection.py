@@ -23,7 +23,8 @@ from gateway.limits import CONTROL_ALLOWANCE, Limits, Timing
 from gateway.replay import Replay
 from gateway.session import Outcome, Rules, Session
 from gateway.stats import Stats
-from gateway.wire import Error, Gap
+from gateway.subscription import Subscription
+from gateway.wire import Error, Gap, Progress
 
 NEW_EPOCH = 4001  # close code: come back
 _FEED = 16 * 1024  # bytes parsed at a time: a flood of tiny frames makes few objects at once
@@ -125,9 +126,19 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
 
     def tell(self, frame: bytes) -> None:
-        """Write a frame that may as well be left out: a heartbeat."""
-        if not self.paused and not self._closing:
-            self._transport.write(frame)
+        """Write what may as well be left out: a heartbeat, and how far those have come whose filter hides it."""
+        if self.paused or self._closing:
+            return
+        self._transport.write(frame)
+        for subscription in self._session.subscriptions:
+            if subscription.where is not None:
+                self._tell_progress(subscription)
+
+    def _tell_progress(self, subscription: Subscription) -> None:
+        offset = self._shared.hub.reached(subscription)
+        if offset > subscription.told:
+            subscription.told = offset
+            self._transport.write(control_frame(Progress(subscription=subscription.channel, offset=offset)))
 
     def _reply(self, data: bytes) -> None:
         """Write an answer. A client that asks on and on without reading is cut off."""

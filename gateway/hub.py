@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from gateway.frames import Slice, slices
+from gateway.filters import FilterIndex
+from gateway.frames import Run, runs
 from gateway.stats import Stats
 from gateway.subscription import Mode, Subscription
+from journal.filter import Filter
 from journal.types import Event
 
 Group = set[Subscription]
@@ -15,11 +17,32 @@ Group = set[Subscription]
 class Topic:
     """One channel: the newest offset handed to its live subscriptions, and these, grouped by filter."""
 
-    __slots__ = ("groups", "published")
+    __slots__ = ("filters", "groups", "published")
 
     def __init__(self, published: int) -> None:
         self.published = published
-        self.groups: dict[str | None, Group] = {}
+        self.groups: dict[Filter | None, Group] = {}
+        self.filters = FilterIndex()  # those of ``groups``
+
+    def join(self, subscription: Subscription) -> None:
+        """Add it to its group."""
+        where = subscription.where
+        group = self.groups.get(where)
+        if group is None:
+            group = self.groups[where] = set()
+            if where is not None:
+                self.filters.add(where)
+        group.add(subscription)
+
+    def discard(self, subscription: Subscription) -> None:
+        """Take it out of its group."""
+        where = subscription.where
+        group = self.groups[where]
+        group.discard(subscription)
+        if not group:
+            del self.groups[where]
+            if where is not None:
+                self.filters.remove(where)
 
 
 class Hub:
@@ -39,6 +62,10 @@ class Hub:
         """The newest offset handed to live subscriptions of ``channel``."""
         return self._topics[channel].published
 
+    def reached(self, subscription: Subscription) -> int:
+        """The newest offset of which it has been sent whatever its filter lets pass."""
+        return self.published(subscription.channel) if subscription.mode is Mode.LIVE else subscription.offset
+
     def settle(self, subscription: Subscription) -> bool:
         """Make a subscription live if it has everything that was published; tells whether it did."""
         topic = self._topics[subscription.channel]
@@ -46,14 +73,14 @@ class Hub:
             return False
         # No await may stand between the comparison above and the join below. Both and publish() run on one event
         # loop: without an await nothing can be published in between, so nothing is missed and nothing comes twice.
-        topic.groups.setdefault(subscription.where, set()).add(subscription)
+        topic.join(subscription)
         subscription.mode = Mode.LIVE
         return True
 
     def leave(self, subscription: Subscription) -> None:
         """Forget a subscription for good; doing it twice is harmless."""
         if subscription.mode is Mode.LIVE:
-            self._discard(self._topics[subscription.channel], subscription)
+            self._topics[subscription.channel].discard(subscription)
         subscription.mode = Mode.CLOSED
 
     def publish(self, events: Sequence[Event]) -> None:
@@ -72,14 +99,19 @@ class Hub:
         if not batch:
             return
         if topic.groups:
-            for piece in slices(batch):
-                for group in list(topic.groups.values()):
-                    self._deliver(topic, group, piece)
-                topic.published = piece.last
+            for run in runs(batch):
+                self._hand_out(topic, run)
+                topic.published = run.last
         topic.published = batch[-1].offset
 
-    def _deliver(self, topic: Topic, group: Group, piece: Slice) -> None:
-        data = piece.data
+    def _hand_out(self, topic: Topic, run: Run) -> None:
+        if everything := topic.groups.get(None):
+            self._deliver(topic, everything, run.whole(), len(run.events))
+        if topic.filters:
+            for where, places in topic.filters.match(run.columns, len(run.events)):
+                self._deliver(topic, topic.groups[where], run.some(places), len(places))
+
+    def _deliver(self, topic: Topic, group: Group, data: bytes, events: int) -> None:
         late: list[Subscription] = []
         for subscription in group:
             sink = subscription.sink
@@ -88,15 +120,16 @@ class Hub:
             else:
                 sink.send(data)
         served = len(group) - len(late)
-        self._stats.deliveries += served * piece.events
+        self._stats.deliveries += served * events
         self._stats.bytes += served * len(data)
-        self._demote(topic, late)
+        if late:
+            self._demote(topic, late)
 
     def _demote(self, topic: Topic, late: Sequence[Subscription]) -> None:
         for subscription in late:
             subscription.offset = topic.published
             subscription.mode = Mode.REPLAYING
-            self._discard(topic, subscription)
+            topic.discard(subscription)
             self._stats.demotions += 1
             self.demoted(subscription)
 
@@ -107,10 +140,3 @@ class Hub:
             for group in list(topic.groups.values()):
                 self._demote(topic, list(group))
         return batch
-
-    @staticmethod
-    def _discard(topic: Topic, subscription: Subscription) -> None:
-        group = topic.groups[subscription.where]
-        group.discard(subscription)
-        if not group:
-            del topic.groups[subscription.where]

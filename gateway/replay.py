@@ -12,7 +12,7 @@ import logging
 from collections import OrderedDict, deque
 from typing import NamedTuple, cast
 
-from gateway.frames import SLICE, control_frame, slices
+from gateway.frames import SLICE, Run, control_frame
 from gateway.hub import Hub
 from gateway.stats import Stats
 from gateway.subscription import Mode, Subscription
@@ -22,20 +22,24 @@ from journal.types import JournalReader
 
 PAGE_EVENTS = 512  # pages end at multiples of this offset, so that subscribers behind by the same share them
 WORKERS = 4
-KEPT_BYTES = 8 << 20
+KEPT_BYTES = 32 << 20
 JOURNAL_FAILED = 4000  # close code: come back
+
+_EVENT_OVERHEAD = 640  # bytes of memory that an event of a page takes beside its message
 
 log = logging.getLogger("gateway.replay")
 
 
 class Page(NamedTuple):
-    """Consecutive events as frames. ``whole``: reading again would give no more."""
+    """A run of events. ``whole``: reading again would give no more."""
 
-    data: tuple[bytes, ...]
-    first: int
-    last: int
-    size: int
+    run: Run
     whole: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, at most: the messages, their frames singly and joined, and what filters look at."""
+        return 3 * self.run.size + _EVENT_OVERHEAD * len(self.run.events)
 
 
 class Pages:
@@ -52,7 +56,7 @@ class Pages:
         """The page after ``after``, nothing beyond ``head``; ``None`` when retention has left nothing to read."""
         key = (channel, after)
         page = self._kept.get(key)
-        if page is not None and (page.whole or page.last == head):
+        if page is not None and (page.whole or page.run.last == head):
             self._kept.move_to_end(key)
             self._stats.page_hits += 1
             return page
@@ -69,10 +73,8 @@ class Pages:
         events = [event for event in events if event.offset <= head]  # the page begins at the floor if that is higher
         if not events:
             return None
-        pieces = list(slices(events))
-        last = events[-1].offset
-        data = tuple(piece.data for piece in pieces)
-        return Page(data, events[0].offset, last, sum(map(len, data)), whole=last >= boundary or last < head)
+        run = Run(events, sum(len(event.message) for event in events))
+        return Page(run, whole=run.last >= boundary or run.last < head)
 
     def _keep(self, key: tuple[str, int], page: Page) -> None:
         if page.size > self._most:
@@ -155,19 +157,24 @@ class Replay:
         page = await self._pages.read(channel, after, self._hub.published(channel))
         if subscription.mode is not Mode.REPLAYING:
             return  # unsubscribed, replaced or gone meanwhile
-        first = page.first if page else min(self._journal.floor(channel), self._hub.published(channel) + 1)
+        first = page.run.first if page else min(self._journal.floor(channel), self._hub.published(channel) + 1)
         if first > after + 1:
             self._tell_gap(subscription, first)
         elif page is None:
             raise JournalError(f"{channel} has no event {after + 1}, though it is kept")
         if page is not None:
-            for data in page.data:
-                subscription.sink.send(data)
-            count = page.last - page.first + 1
-            self._stats.deliveries += count
-            self._stats.replayed += count
-            self._stats.bytes += page.size
-            subscription.offset = page.last
+            self._send(subscription, page.run)
+            subscription.offset = page.run.last
+
+    def _send(self, subscription: Subscription, run: Run) -> None:
+        places = range(len(run.events)) if subscription.where is None else run.columns.select(subscription.where)
+        if not places:
+            return
+        data = run.some(places)
+        subscription.sink.send(data)
+        self._stats.deliveries += len(places)
+        self._stats.replayed += len(places)
+        self._stats.bytes += len(data)
 
     def _tell_gap(self, subscription: Subscription, before: int) -> None:
         """Retention has overtaken the reader: say so in the place where events are missing."""

@@ -19,6 +19,7 @@ from gateway.session import Rules
 from gateway.stats import Stats
 from gateway.subscription import Bounds
 from gateway.wire import Drain, SourceState
+from journal.filter import Filters
 from journal.types import Event, JournalReader
 
 _BACKLOG = 4096  # connections not yet accepted: everybody may come back at once
@@ -30,7 +31,8 @@ class Gateway:
     """Serves ``channels`` of a journal over WebSocket. All methods belong to one event loop.
 
     ``origins`` empty means the gateway's own host and loopback; ``readiness`` answers ``/readyz``. ``ahead`` is asked
-    about clients that have an offset beyond the head of our epoch (``gateway.session.Rules``).
+    about clients that have an offset beyond the head of our epoch (``gateway.session.Rules``). ``columns`` are those
+    of a channel that a filter may name, ``None`` where they are not known.
     """
 
     def __init__(
@@ -47,9 +49,11 @@ class Gateway:
         max_message: int = 64 * 1024,
         timing: Timing | None = None,
         ahead: Callable[[str, int], bool] = lambda _channel, _offset: False,
+        columns: Callable[[str], Collection[str] | None] = lambda _channel: None,
     ) -> None:
         self._journal = journal
         self._ahead = ahead
+        self._filters = Filters(columns)
         self._channels = tuple(channels)
         self._host = host
         self.port = port  # once started, the port listened on
@@ -73,7 +77,7 @@ class Gateway:
         self._shared = Shared(
             hub=hub,
             replay=replay,
-            rules=Rules(self._bounds, self._limits.max_subscriptions, self._ahead),
+            rules=Rules(self._bounds, self._limits.max_subscriptions, self._ahead, self._filters),
             source=self._source,
             stats=self.stats,
             limits=self._limits,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gateway import wire
 from gateway.subscription import Bounds, Sink, Subscription, opening
+from journal.filter import BadFilter, Filters
 
 
 class Rules(NamedTuple):
@@ -19,6 +20,7 @@ class Rules(NamedTuple):
     bounds: Callable[[str], Bounds | None]
     max_subscriptions: int
     ahead: Callable[[str, int], bool] = lambda _channel, _offset: False
+    filters: Filters = Filters()
 
 
 class Outcome(NamedTuple):
@@ -62,8 +64,10 @@ class Session:
         bounds = self._rules.bounds(channel)
         if bounds is None:
             return _refused("unknown_channel", f"no channel {wire.quoted(channel)}", request.id)
-        if request.where is not None:
-            return _refused("bad_filter", "filters are not supported by this version", request.id)
+        try:
+            where = self._rules.filters.get(channel, request.where)
+        except BadFilter as bad:
+            return _refused("bad_filter", str(bad), request.id)
         replaced = self._find(channel)
         if replaced is None and len(self.subscriptions) >= self._rules.max_subscriptions:
             most = self._rules.max_subscriptions
@@ -72,7 +76,7 @@ class Session:
         start = opening(request, bounds)
         if start.ahead and request.offset is not None and self._rules.ahead(channel, request.offset):
             return Outcome((), away=True)
-        subscription = Subscription(channel, self._sink, start.offset)
+        subscription = Subscription(channel, self._sink, start.offset, where)
         self.subscriptions = (*(kept for kept in self.subscriptions if kept is not replaced), subscription)
         subscribed = wire.Subscribed(
             subscription=channel,

@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 from gateway.wire import Subscribe
+from journal.filter import Filter
 
 
 class Mode(IntEnum):
@@ -38,14 +39,15 @@ class Sink(Protocol):
 class Subscription:
     """A channel, a cursor and a mode. While it is live its offset is the hub's, and ``offset`` is out of date."""
 
-    __slots__ = ("channel", "mode", "offset", "queued", "sink", "where")
+    __slots__ = ("channel", "mode", "offset", "queued", "sink", "told", "where")
 
-    def __init__(self, channel: str, sink: Sink, offset: int) -> None:
+    def __init__(self, channel: str, sink: Sink, offset: int, where: Filter | None = None) -> None:
         self.channel = channel
         self.sink = sink
         self.offset = offset
         self.mode = Mode.REPLAYING
-        self.where: str | None = None  # the group's key; filters come with a later version
+        self.where = where
+        self.told = offset  # where a client with a filter knows itself to be, at least
         self.queued = False  # waits for a page, or is being served one: nobody else may move the cursor
 
 

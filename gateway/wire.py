@@ -182,6 +182,13 @@ class Live(msgspec.Struct, tag_field="type", tag="live", kw_only=True):
     offset: int
 
 
+class Progress(msgspec.Struct, tag_field="type", tag="progress", kw_only=True):
+    """Everything up to ``offset`` that passes the subscription's filter has been sent: resume after it."""
+
+    subscription: str
+    offset: int
+
+
 class Gap(msgspec.Struct, tag_field="type", tag="gap", kw_only=True, omit_defaults=True):
     """Events between ``after`` and ``before`` (both exclusive) will not come, and why; ``detail`` is for people."""
 
@@ -226,8 +233,8 @@ class Error(msgspec.Struct, tag_field="type", tag="error", omit_defaults=True, k
     id: Id = None
 
 
-Control = Subscribed | Live | Gap | Heartbeat | Unsubscribed | Pong | Drain | Error
-CONTROLS: tuple[type[Control], ...] = (Subscribed, Live, Gap, Heartbeat, Unsubscribed, Pong, Drain, Error)
+Control = Subscribed | Live | Progress | Gap | Heartbeat | Unsubscribed | Pong | Drain | Error
+CONTROLS: tuple[type[Control], ...] = (Subscribed, Live, Progress, Gap, Heartbeat, Unsubscribed, Pong, Drain, Error)
 
 
 class Data(msgspec.Struct, omit_defaults=True, kw_only=True):

@@ -130,6 +130,7 @@ class _Serve:
             max_subscriptions=settings.max_subscriptions,
             max_message=settings.max_message,
             ahead=self._journal.doubt,
+            columns=lambda channel: self._settings.channels[channel].columns,
         )
 
     @asynccontextmanager

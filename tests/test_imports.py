@@ -36,7 +36,8 @@ PURE = {
         "temporal",
         "values",
     ],
-    "gateway": ["hub", "session", "subscription", "wire"],
+    "gateway": ["filters", "frames", "hub", "session", "subscription", "wire"],
+    "journal": ["columns", "filter"],
 }
 SHELL_LIBRARIES = {"asyncio", "socket", "threading", "pymysql", "pymysqlreplication", "apsw", "sqlite3", "websockets"}
 FORBIDDEN_NAMES = {"utils", "util", "common", "core", "helpers", "helper", "manager", "factory", "misc"}

@@ -14,7 +14,7 @@
  * @typedef {"connecting" | "catching_up" | "live" | "source_down" | "offline" | "closed"} State
  * @typedef {object} SubscribeOptions
  * @property {number} [last]  begin with the newest so many rows; without it, live from now on
- * @property {object} [where]  only the rows that match
+ * @property {object} [where]  only the rows that match, as docs/protocol.md has it: {cctv_id: [3, 7]}
  * @property {(gap: Gap) => void} [onGap]  rows are missing here, and why
  * @property {(cursor: Cursor) => void} [onLive]  everything older has been handed over
  * @typedef {object} Options
@@ -27,7 +27,7 @@ const CONNECT_MS = 10_000; // for the handshake
 const PROBE_MS = 5_000; // for any answer to our ping
 const STABLE_MS = 5_000; // a connection that lived so long starts the back-off afresh
 const SAVE_MS = 200; // cursors are written to the storage this often
-const FRAMES_OF_SUBSCRIPTIONS = new Set(["subscribed", "gap", "live"]);
+const FRAMES_OF_SUBSCRIPTIONS = new Set(["subscribed", "gap", "live", "progress"]);
 
 /** One channel's cursor and handlers. It knows no socket: frames go in, `false` comes out when one is missing. */
 export class Subscription {
@@ -84,12 +84,19 @@ export class Subscription {
     return true;
   }
 
-  live({ offset }) {
+  live(frame) {
+    if (this.phase === "waiting") return true;
+    if (!this.progress(frame)) return false;
+    this.phase = "live";
+    this.options.onLive?.(this.cursor);
+    return true;
+  }
+
+  /** Nothing up to `offset` passes the filter but what came: after a reconnect nobody has to look through it again. */
+  progress({ offset }) {
     if (this.phase === "waiting") return true;
     if (this.#misses(offset)) return false;
     this.#pass(offset);
-    this.phase = "live";
-    this.options.onLive?.(this.cursor);
     return true;
   }
 

@@ -177,12 +177,12 @@ async def test_subscribing_again_replaces(gateway: Gateway, journal: StoredJourn
         assert gateway.stats.subscriptions == 1
 
 
-async def test_a_filter_is_refused_and_the_subscription_stays(gateway: Gateway, journal: StoredJournal) -> None:
-    """`where` is an error of its own; what was subscribed before goes on."""
+async def test_a_bad_filter_is_refused_and_the_subscription_stays(gateway: Gateway, journal: StoredJournal) -> None:
+    """A `where` that cannot be used is an error of its own; what was subscribed before goes on."""
     async with client(gateway) as web:
         await subscribe(web)
         await web.take_until("live")
-        answer = await subscribe(web, where={"cctv_id": 3}, id=8)
+        answer = await subscribe(web, where={"cctv_id": {"is": 3}}, id=8)
         assert (answer["type"], answer["code"], answer["id"]) == ("error", "bad_filter", 8)
         gateway.publish(await journal.append(CCTV, messages(1)))
         assert await web.take_events(1) == [1]

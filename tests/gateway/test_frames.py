@@ -8,7 +8,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from gateway.frames import control_frame, slices, text_header
+from gateway.frames import control_frame, runs, text_header
 from gateway.wire import Pong
 from journal.types import INSERT, Event
 
@@ -39,25 +39,33 @@ def test_a_control_frame_is_whole() -> None:
     assert frame.data == b'{"type":"pong","id":3}'
 
 
-def test_slices_hold_every_event_once_in_order() -> None:
-    """However small the slices, together they are the events, and each says what is in it."""
+def test_runs_hold_every_event_once_in_order() -> None:
+    """However small the runs, together they are the events, and each says what is in it."""
     batch = events(100)
     for size in (1, 200, 1000, 1 << 20):
-        pieces = list(slices(batch, size))
-        frames = received(b"".join(piece.data for piece in pieces))
+        pieces = list(runs(batch, size))
+        frames = received(b"".join(run.whole() for run in pieces))
         assert [json.loads(bytes(frame.data))["offset"] for frame in frames] == list(range(100, 200))
-        assert [piece.events for piece in pieces] == [piece.last - piece.first + 1 for piece in pieces]
-        assert sum(piece.events for piece in pieces) == 100
+        assert [len(run.events) for run in pieces] == [run.last - run.first + 1 for run in pieces]
+        assert sum(len(run.events) for run in pieces) == 100
 
 
-def test_slices_keep_to_their_size() -> None:
-    """A slice is larger than asked only by headers, or when one event alone is."""
-    sizes = [len(piece.data) for piece in slices(events(50, size=1000), 4096)]
-    assert max(sizes) < 4096 + 20
-    (alone, _) = slices(events(2, size=10_000), 4096)
-    assert alone.events == 1
+def test_runs_keep_to_their_size() -> None:
+    """A run is larger than asked only when one event alone is."""
+    assert max(len(run.whole()) for run in runs(events(50, size=1000), 4096)) < 4096
+    (alone, _) = runs(events(2, size=10_000), 4096)
+    assert len(alone.events) == 1
 
 
-def test_no_events_no_slices() -> None:
-    """An empty batch is nothing to write."""
-    assert list(slices([])) == []
+def test_no_events_no_runs() -> None:
+    """Nothing makes nothing."""
+    assert list(runs([])) == []
+
+
+def test_some_frames_of_a_run() -> None:
+    """Any selection of a run is the frames of those events; all of them is the same bytes as the whole."""
+    (run,) = runs(events(10))
+    for places in ([], [3], [0, 2, 9], [2, 3, 4]):
+        frames = received(run.some(places))
+        assert [json.loads(bytes(frame.data))["offset"] for frame in frames] == [100 + place for place in places]
+    assert run.some(range(10)) is run.whole()

@@ -88,12 +88,24 @@ def test_the_limit_holds(session: Session) -> None:
     assert channels(session) == ["a", "b"]
 
 
-def test_a_filter_is_refused_and_changes_nothing(session: Session) -> None:
-    """With a filter there is an error and no subscription; the one that was there stays as it was."""
+def test_filters_that_mean_the_same_are_one(session: Session) -> None:
+    """A subscription carries its compiled filter; another way to write it is the same one; none stays none."""
+    say(session, type="subscribe", channel="a", where={"cctv_id": 3})
+    say(session, type="subscribe", channel="b", where={"cctv_id": {"in": [3]}})
+    first, second = session.subscriptions
+    assert first.where is second.where is not None
+    say(session, type="subscribe", channel="b", where={})
+    assert session.subscriptions[-1].where is None
+
+
+def test_a_bad_filter_is_refused_and_changes_nothing(session: Session) -> None:
+    """The error names the place, and the subscription that was there stays as it was."""
     kept = say(session, type="subscribe", channel="a").opened
-    outcome = say(session, type="subscribe", channel="a", where={"cctv_id": 3})
-    assert outcome == Outcome((Error(code="bad_filter", reason="filters are not supported by this version"),))
-    assert session.subscriptions == (kept,)
+    outcome = say(session, type="subscribe", channel="a", where={"cctv_id": {"is": 3}}, id=4)
+    (error,) = outcome.replies
+    assert isinstance(error, Error)
+    assert (error.code, error.reason[:34], error.id) == ("bad_filter", "where.cctv_id.is: no such operator", 4)
+    assert (outcome.opened, outcome.closed, session.subscriptions) == (None, None, (kept,))
 
 
 def test_an_unknown_channel_is_refused(session: Session) -> None:

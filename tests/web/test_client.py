@@ -418,7 +418,7 @@ async def test_handler_that_throws(subscriber: Start) -> None:
 
 
 async def test_filtered_subscription_skips_offsets(subscriber: Start) -> None:
-    """With `where` the offsets have holes by right; repeats are dropped still, and `live` moves the cursor."""
+    """With `where` offsets have holes by right; repeats are dropped still; `live` and `progress` move the cursor."""
     where = {"cctv_id": 3}
 
     async def first(peer: Peer) -> None:
@@ -426,19 +426,23 @@ async def test_filtered_subscription_skips_offsets(subscriber: Start) -> None:
         for offset in (2, 7, 7, 2, 9):
             await peer.event(offset)
         await peer.live(20)
+        await peer.control("progress", subscription=CHANNEL, offset=25)
+        await peer.control("progress", subscription=CHANNEL, offset=23)
+        await peer.event(25)
+        await peer.event(27)
         await peer.heard("ping")
         peer.cut()
 
     async def second(peer: Peer) -> None:
-        asked = await peer.accept("k3f9", 20)
-        assert (asked["where"], asked["offset"]) == (where, 20)
+        asked = await peer.accept("k3f9", 27)
+        assert (asked["where"], asked["offset"]) == (where, 27)
         await peer.event(31)
 
     async with ScriptedGateway(first, second) as gateway, subscriber(gateway.url, subscribe={"where": where}) as client:
-        await client.until(is_now("live"))
+        await client.until(saw(("k3f9", 27)))
         await client.order("show")
         lines = await client.until(saw(("k3f9", 31)))
-    assert [offset for _, offset in rows(lines)] == [2, 7, 9, 31]
+    assert [offset for _, offset in rows(lines)] == [2, 7, 9, 27, 31]
     assert not told(lines, "error")
 
 
