@@ -24,6 +24,7 @@ Rowcast on this machine. Everything is set up below .dev/ and nowhere else.
   ./dev test [ARGS]      run the tests; ARGS go to pytest
   ./dev soak [ARGS]      everything under load and random faults for --minutes N, and what came of it (docs/soak.md)
   ./dev bench [ARGS]     how fast it is beside others, measured here; --quick for two minutes (docs/performance.md)
+  ./dev mutants [NAMES]  break the product line by line, and see that the models notice
   ./dev sql [-e STMT]    a prompt in the private database
   ./dev lint             ruff and mypy
   ./dev down             stop a running ./dev up
@@ -58,6 +59,8 @@ def _run(dev: DevSettings, arguments: list[str]) -> int:
         return _become(dev, "tests.faults.soak", *arguments[1:])
     if arguments[:1] == ["bench"]:
         return _become(dev, "bench", *arguments[1:])
+    if arguments[:1] == ["mutants"]:
+        return _become(dev, "tests.models.mutants", *arguments[1:])
     if arguments[:1] == ["sql"]:
         return up.sql(dev, arguments[1:])
     chosen = _parse(arguments)
@@ -82,13 +85,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
     commands.add_parser("up").add_argument("--no-demo", action="store_true", help="without made-up rows")
     commands.add_parser("lock").add_argument("--upgrade", action="store_true", help="take the newest versions")
-    for name in ("bench", "down", "lint", "reset", "soak", "sql", "test"):
+    for name in ("bench", "down", "lint", "mutants", "reset", "soak", "sql", "test"):
         commands.add_parser(name)
     return parser.parse_args(arguments or ["--help"])
 
 
 def _become(dev: DevSettings, module: str, *arguments: str) -> int:
-    """Set up as ``up`` does, with the tests' packages, and become pytest, soak or bench: its summary comes last."""
+    """Set up as ``up`` does, with the tests' packages, and become pytest or the like: its summary is the last line."""
     preparing = spawn([sys.executable, "-m", "devenv.venv", venv.TEST.name], environment=dev.environment(), cwd=ROOT)
     try:
         find_or_fetch(dev.dev_dir, "mariadb")
