@@ -17,6 +17,8 @@ from devenv.settings import ROOT, DevSettings
 # The tests wait for servers and processes most of their time. What is given last counts: ./dev test -n 0 is one by one.
 _SIDE_BY_SIDE = ("-n", str((os.cpu_count() or 2) + 1), "--dist", "worksteal")
 
+_PROGRAMS = {"bench": "bench", "mutants": "tests.models.mutants", "soak": "tests.faults.soak"}
+
 _DESCRIPTION = """\
 Rowcast on this machine. Everything is set up below .dev/ and nowhere else.
 
@@ -55,12 +57,8 @@ def _run(dev: DevSettings, arguments: list[str]) -> int:
     if arguments[:1] == ["test"]:
         cache = f"cache_dir={dev.dev_dir / 'cache' / 'pytest'}"
         return _become(dev, "pytest", "-o", cache, *_SIDE_BY_SIDE, *arguments[1:])
-    if arguments[:1] == ["soak"]:
-        return _become(dev, "tests.faults.soak", *arguments[1:])
-    if arguments[:1] == ["bench"]:
-        return _become(dev, "bench", *arguments[1:])
-    if arguments[:1] == ["mutants"]:
-        return _become(dev, "tests.models.mutants", *arguments[1:])
+    if arguments and (module := _PROGRAMS.get(arguments[0])):
+        return _become(dev, module, *arguments[1:])
     if arguments[:1] == ["sql"]:
         return up.sql(dev, arguments[1:])
     chosen = _parse(arguments)

@@ -12,9 +12,8 @@ MUTANTS = (
         HANDOVER,
         "a subscription joins one turn of the loop after it was found to have everything",
         "gateway.hub:Hub.settle",
-        "topic.groups.setdefault(subscription.where, set()).add(subscription)",
-        "__import__('asyncio').get_running_loop().call_soon("
-        "topic.groups.setdefault(subscription.where, set()).add, subscription)",
+        "topic.join(subscription)",
+        "__import__('asyncio').get_running_loop().call_soon(topic.join, subscription)",
     ),
     Mutant(
         "await-before-publish",
@@ -69,7 +68,7 @@ MUTANTS = (
         HANDOVER,
         "a demoted subscription replays and stays live as well",
         "gateway.hub:Hub._demote",
-        "self._discard(topic, subscription)",
+        "topic.discard(subscription)",
         "pass",
     ),
     Mutant(
@@ -77,7 +76,7 @@ MUTANTS = (
         HANDOVER,
         "a subscription demoted between two slices of a batch goes back to the batch's beginning",
         "gateway.hub:Hub._publish",
-        "topic.published = piece.last",
+        "topic.published = run.last",
         "pass",
     ),
     Mutant(
@@ -101,8 +100,8 @@ MUTANTS = (
         HANDOVER,
         "the cursor behind a page is one too low",
         "gateway.replay:Replay._serve_page",
-        "subscription.offset = page.last",
-        "subscription.offset = page.last - 1",
+        "subscription.offset = page.run.last",
+        "subscription.offset = page.run.last - 1",
     ),
     Mutant(
         "page-after-unsubscribe",

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import gateway.hub
 import gateway.replay
-from gateway.frames import slices
+from gateway.frames import runs
 from tests.models.client import Client
 from tests.models.world import CHANNELS, World
 
@@ -34,8 +34,8 @@ channels = st.sampled_from(CHANNELS)
 who = st.integers(0, CLIENTS - 1)
 GAP = -1
 # Runs of rows: channel, how many, the size of each. A gap is one event, whatever the number says.
-runs = st.tuples(channels, st.integers(1, 9), st.sampled_from([0, 0, 20, 150, 700, GAP]))
-transactions = st.lists(runs, max_size=3)
+runs_of_rows = st.tuples(channels, st.integers(1, 9), st.sampled_from([0, 0, 20, 150, 700, GAP]))
+transactions = st.lists(runs_of_rows, max_size=3)
 # What runs next: so many handles of the event loop, or (below 0) the work of one of the threads.
 schedules = st.lists(st.sampled_from([1, 1, 2, 5, -1, -1, -2]), max_size=8)
 starts = st.one_of(
@@ -69,8 +69,8 @@ class Handover(RuleBasedStateMachine):
         self._patch.setattr(gateway.replay, "PAGE_EVENTS", PAGE_EVENTS)
         for name in ("cdc.capture", "gateway.replay"):
             self._patch.setattr(logging.getLogger(name), "disabled", True)
-        for module in (gateway.replay, gateway.hub):
-            self._patch.setattr(module, "slices", partial(slices, size=SLICE))
+        self._patch.setattr(gateway.replay, "SLICE", SLICE)
+        self._patch.setattr(gateway.hub, "runs", partial(runs, size=SLICE))
         self._patch.setattr(gateway.hub, "set", InOrder, raising=False)
         self._folder = tempfile.TemporaryDirectory(prefix="rowcast-model-", dir=MEMORY)
         self._since_kill = 0

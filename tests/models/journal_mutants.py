@@ -44,8 +44,8 @@ MUTANTS = (
         HANDOVER,
         "the checkpoint of a batch is that of its first transaction, so a restart repeats the others",
         "journal.writer:Writer.append",
-        "checkpoint=batch[-1].checkpoint",
-        "checkpoint=batch[0].checkpoint",
+        "checkpoint = checkpoint if committed.part == PIECE else committed.checkpoint",
+        "checkpoint = batch[0].checkpoint",
     ),
     Mutant(
         "rows-without-checkpoint",
