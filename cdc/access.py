@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,10 @@ _WHY = {
     "REPLICATION SLAVE": "the account may not follow the log",
     "REPLICATION CLIENT": "the account may not ask for the log's position",
 }
+
+
+_UNREADABLE = frozenset({1044, 1049, 1142, 1146})  # denied, no such database, no such table
+_CASCADE = re.compile(r"CONSTRAINT (`.+?`) FOREIGN KEY .*?((?: ON (?:DELETE|UPDATE) (?:CASCADE|SET NULL))+)")
 
 
 def access(cursor: DictCursor) -> Iterator[Finding]:
@@ -50,6 +55,26 @@ def tables_fit(
             missing = [name for name in columns.get((schema, table), ()) if name not in shape["columns"]]
             finding = _unfit(subject, _quoted(schema, table), shape, missing)
         yield finding or Finding("ok", subject, "can be captured")
+
+
+def cascades(cursor: DictCursor, tables: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    """Foreign keys that change or delete a table's rows inside the storage engine, where no log sees it."""
+    for schema, table in dict.fromkeys(tables):
+        # not information_schema, which MariaDB shows to those only who may write the table
+        try:
+            cursor.execute(f"SHOW CREATE TABLE {_quoted(schema, table)}")
+        except pymysql.MySQLError as error:
+            if error.args[0] not in _UNREADABLE:
+                raise
+            continue  # ``tables_fit`` says so
+        definition = str((cursor.fetchone() or {}).get("Create Table", ""))
+        for name, rule in _CASCADE.findall(definition):
+            yield Finding(
+                "warn",
+                f"table {schema}.{table}",
+                f"foreign key {name} ({rule.strip()}) changes rows that this server does not log",
+                "make it RESTRICT, and change the rows that refer by statements of their own",
+            )
 
 
 def _readable(cursor: DictCursor, subject: str, schema: str, table: str) -> Finding | None:

@@ -13,12 +13,13 @@ import msgspec
 
 from cdc import compression, statements, xa
 from cdc import events as ev
+from cdc.changes import OPS, changes
 from cdc.errors import MalformedEvent, UndecodableRow
 from cdc.position import Fingerprint, Flavour, GtidState, Position
 from cdc.rows import Decoder
 from cdc.tablemap import TableMap
 from cdc.tables import BROKEN, Capture, Table, Tables
-from journal.types import GAP, INSERT, Change
+from journal.types import GAP, Change
 
 
 class Committed(NamedTuple):
@@ -205,17 +206,14 @@ class Assembler:
             if rows.table_id == _DUMMY_TABLE:
                 return
             raise MalformedEvent(f"rows of table map {rows.table_id} came without it")
-        if header.kind not in ev.WRITES:
-            return
-        for channel, why in table.failed.items():
-            self._gap([channel], why)
-        for channel, decode in table.decoders:
+        for capture, why in table.failed.items():
+            if OPS[header.kind] in capture.events:
+                self._gap([capture.channel], why)
+        for feed in table.feeds:
             try:
-                messages = decode(body, rows, len(body))
+                self._changes += changes(feed, header.kind, body, rows)
             except UndecodableRow as error:
-                self._gap([channel], str(error))
-                continue
-            self._changes += [Change(channel, INSERT, message) for message in messages]
+                self._gap([feed.channel], str(error))
 
     def _packed_rows(self, header: ev.Header, body: bytes) -> None:
         kind = ev.UNPACKED_ROWS[header.kind]
@@ -269,6 +267,8 @@ class Assembler:
             self._gap(named or self._channels, _BY_STATEMENT)  # a view or a trigger hides the table
         elif kind is statements.Kind.HIDDEN:
             self._gap(self._channels, _BY_STATEMENT)
+        elif kind is statements.Kind.OTHER:
+            self._gap(self._known.emptied_by(query), f"every row is gone, and none was logged: {query.sql[:80]}")
         return None if self._open else self._commit(header)
 
     def _undo(self, kept: int) -> None:

@@ -5,7 +5,8 @@ between two places that bound the snapshot, a row can be in both. Up to the firs
 between the two, a row is known by its primary key; behind the second, everything is new.
 
 What is fetched need not be all that the snapshot holds: a seed is the newest rows. So a change that the log brings and
-the snapshot holds is left out only if its row was fetched, and stands before the rows otherwise.
+the snapshot holds is left out only if its row was fetched, and stands before the rows otherwise. An update or a delete
+between the two places may be in the rows already: it is told again, which leaves them as they are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 
 from cdc.assembler import Committed
 from cdc.position import Position, log_order
-from journal.types import INSERT, READ, Change
+from journal.types import DELETE, INSERT, READ, UPDATE, Change
 
 Key = tuple[object, ...]
 """The primary key's values, as they stand in a message."""
@@ -54,6 +55,7 @@ class Backfill:
         self._bounds = bounds
         self._before: list[Change] = []
         self._after: list[Change] = []
+        self._left: set[tuple[str, Key]] = set()  # keys that rows have left meanwhile: the next insert is another row
         self.done = done
 
     def admit(self, committed: Committed) -> Committed:
@@ -66,10 +68,9 @@ class Backfill:
         for change in committed.changes:
             if change.channel not in self._channels:
                 continue
-            known = self._is_known(change)
-            if held and not known:
+            if held and not self._is_known(change):
                 self._before.append(change)
-            elif not held and not (known and change.op == INSERT):
+            elif not held and not self._is_fetched(change):
                 self._after.append(change)
         return committed._replace(changes=[c for c in committed.changes if c.channel not in self._channels])
 
@@ -90,8 +91,20 @@ class Backfill:
         table = self._channels[change.channel]
         return key_of(change.message, table.key_columns) in table.keys
 
+    def _is_fetched(self, change: Change) -> bool:
+        """Whether this is the insert of a row that was fetched, of those that the snapshot may hold."""
+        if change.op == INSERT:
+            key = key_of(change.message, self._channels[change.channel].key_columns)
+            return self._is_known(change) and (change.channel, key) not in self._left
+        if change.op in (UPDATE, DELETE):
+            key = key_of(change.message, self._channels[change.channel].key_columns, change.old)
+            self._left.add((change.channel, key))
+        return False
 
-def key_of(message: bytes, columns: Sequence[str]) -> Key:
-    """The primary key in a message."""
+
+def key_of(message: bytes, columns: Sequence[str], old: bytes = b"") -> Key:
+    """The primary key in a message, or as it was before an update, given the changed columns' old values."""
     row = msgspec.json.decode(message)
+    if old:
+        row |= msgspec.json.decode(old)
     return tuple(row.get(column) for column in columns)

@@ -23,7 +23,7 @@ from cdc.handoff import Handoff
 from cdc.position import Checkpoint
 from cdc.reader import Origin, Reader
 from journal.errors import JournalError
-from journal.types import GAP, Change, Event, Transaction
+from journal.types import GAP, INSERT, READ, Change, Event, Transaction
 
 logger = logging.getLogger(__name__)
 
@@ -282,11 +282,19 @@ class CaptureLoop:
 
     async def _repair_of(self, channel: TableChannel, reason: str, detail: str) -> Request:
         """A gap, and the rows above those that the journal knows."""
-        head = self._journal.head(channel.channel)
-        events = await self._journal.read(channel.channel, max(0, head - _KNOWN), _KNOWN)
         gap = Change(channel.channel, GAP, msgspec.json.encode({"reason": reason, "detail": detail}))
-        known = [event.message for event in events if event.op != GAP]
-        return Request(channel, known, [gap], other_log=reason == "reset")
+        return Request(channel, await self._known(channel.channel), [gap], other_log=reason == "reset")
+
+    async def _known(self, channel: str) -> list[bytes]:
+        """The newest rows that came into the channel, oldest first. Updates and deletes may be of rows of any age."""
+        after = self._journal.head(channel)
+        while after > 0:
+            upto, after = after, max(0, after - _KNOWN)
+            events = await self._journal.read(channel, after, upto - after)
+            known = [event.message for event in events if event.op in (INSERT, READ)]
+            if known or not events:
+                return known
+        return []
 
     async def _let_go(self) -> bool:
         """Try again without the XA transactions that were held: the log behind them may still be whole.

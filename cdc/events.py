@@ -203,12 +203,16 @@ def read_length(body: bytes, at: int) -> tuple[int, int]:
 
 
 class Rows(NamedTuple):
-    """Where the row images lie in a rows event's body. ``present``: the bitmap of columns that have a value."""
+    """Where the row images lie in a rows event's body. ``present``: the bitmap of columns that have a value.
+
+    ``after`` is that of an update's second images, the rows as they became; ``present`` then is that of the first.
+    """
 
     table_id: int
     columns: int
     present: bytes
     start: int
+    after: bytes = b""
 
 
 def parse_rows(body: bytes, kind: int) -> Rows:
@@ -221,6 +225,8 @@ def parse_rows(body: bytes, kind: int) -> Rows:
     width = (columns + 7) // 8
     present = body[at : at + width]
     at += width
+    after = b""
     if kind in (UPDATE_ROWS, UPDATE_ROWS_V1, PARTIAL_UPDATE_ROWS):
+        after = body[at : at + width]
         at += width
-    return Rows(table_id, columns, present, at)
+    return Rows(table_id, columns, present, at, after)

@@ -14,7 +14,7 @@ from cdc.control import ConnectArgs, Control
 from cdc.errors import UndecodableRow
 from cdc.position import Position
 from cdc.snapshot import TableShape
-from journal.types import Change
+from journal.types import INSERT, Change
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _COMPARABLE = frozenset(
 
 
 class TableChannel(msgspec.Struct, frozen=True):
-    """One channel over one table: which columns (None: all), 64-bit integers as strings or numbers.
+    """One channel over one table: which columns (None: all) and changes, 64-bit integers as strings or numbers.
 
     ``seed`` is how many of the table's newest rows a channel without events begins with.
     """
@@ -35,6 +35,7 @@ class TableChannel(msgspec.Struct, frozen=True):
     columns: tuple[str, ...] | None = None
     bigint_strings: bool = False
     seed: int = 0
+    events: tuple[str, ...] = (INSERT,)
 
     @property
     def source(self) -> str:
@@ -43,7 +44,7 @@ class TableChannel(msgspec.Struct, frozen=True):
 
 
 class Request(NamedTuple):
-    """One channel's need. ``known``: its newest messages in the journal, oldest first; none for a seed.
+    """One channel's need. ``known``: the newest rows in the journal, oldest first; none for a seed.
 
     ``first`` are changes that go before the rows: the gap that a repair is for. They go out without rows too.
     ``other_log``: what is known comes from a log that another took the place of, whose rows may have the same keys.

@@ -121,4 +121,4 @@ class Handoff:
 
 def weight(transaction: Committed) -> int:
     """A transaction's message bytes, and something for each object that carries them."""
-    return 512 + sum(len(change.message) + 128 for change in transaction.changes)
+    return 512 + sum(change.size + 128 for change in transaction.changes)

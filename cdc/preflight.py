@@ -5,14 +5,14 @@ Variables can be changed at any time and per session, so this does not replace w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pymysql
 from pymysql.connections import Connection
 from pymysql.cursors import DictCursor
 
-from cdc.access import access, tables_fit
+from cdc.access import access, cascades, tables_fit
 from cdc.findings import Finding, Level
 from cdc.position import Flavour
 
@@ -44,6 +44,11 @@ RULES = [
     Rule("sync_binlog", "1", "warn", _LOST),
     Rule("innodb_flush_log_at_trx_commit", "1", "warn", _LOST),
 ]  # fmt: skip
+# these only where a channel carries updates
+UPDATE_RULES = [
+    Rule("binlog_row_value_options", "", "fail", "updates are logged with parts of their JSON documents only",
+         only="mysql"),
+]  # fmt: skip
 _OTHERS = ["server_id", "binlog_expire_logs_seconds", "expire_logs_days", "log_slave_updates", "gtid_slave_pos",
            "log_replica_updates"]  # fmt: skip
 
@@ -53,43 +58,55 @@ def preflight(
     tables: Iterable[tuple[str, str]],
     columns: Mapping[tuple[str, str], Sequence[str]] | None = None,
     server_id: int | None = None,
+    *,
+    changing: Collection[tuple[str, str]] = (),
 ) -> list[Finding]:
     """Every finding about the server, the account of ``connection`` and the captured ``(schema, table)``s.
 
-    ``columns`` names those a table must have; ``server_id`` is the one we are going to use. Raises
-    ``pymysql.Error`` only when the connection itself fails.
+    ``columns`` names those a table must have; ``server_id`` is the one we are going to use; ``changing`` are the
+    tables whose updates or deletes are wanted. Raises ``pymysql.Error`` only when the connection itself fails.
     """
+    rules = [*RULES, *(UPDATE_RULES if changing else ())]
     with connection.cursor(DictCursor) as cursor:
         cursor.execute("SELECT VERSION() AS version")
         version = str(_row(cursor)["version"])
         flavour: Flavour = "mariadb" if "MariaDB" in version else "mysql"
-        names = [*(rule.name for rule in RULES), *_OTHERS]
+        names = [*(rule.name for rule in rules), *_OTHERS]
         cursor.execute("SHOW GLOBAL VARIABLES WHERE Variable_name IN %s", (names,))
         values = {row["Variable_name"].lower(): str(row["Value"]) for row in cursor.fetchall()}
         return [
             _version(flavour, version),
-            *_variables(flavour, values),
+            *_variables(flavour, values, rules),
             *_filters(cursor),
             *_expiry(values),
             *_relay(flavour, values),
             *_server_id(cursor, values, server_id),
             *access(cursor),
             *tables_fit(cursor, tables, columns or {}),
+            *(cascades(cursor, changing) if not _logs_cascades(flavour, version) else ()),
         ]
 
 
 def _version(flavour: Flavour, version: str) -> Finding:
     name = "MariaDB" if flavour == "mariadb" else "MySQL"
     number = version.partition("-")[0]
-    major, minor = (int(part) for part in number.split(".")[:2])
-    if (major, minor) < _OLDEST[flavour]:
+    if _number(version) < _OLDEST[flavour]:
         oldest = ".".join(map(str, _OLDEST[flavour]))
         return Finding("warn", "server", f"{name} {number} is older than {oldest}, the oldest that was tried")
     return Finding("ok", "server", f"{name} {number}")
 
 
-def _variables(flavour: Flavour, values: Mapping[str, str]) -> Iterator[Finding]:
-    for rule in RULES:
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.partition("-")[0].split(".")[:2])
+
+
+def _logs_cascades(flavour: Flavour, version: str) -> bool:
+    """MySQL 9.6 and newer log what a foreign key does to the rows of the table that refers."""
+    return flavour == "mysql" and _number(version) >= (9, 6)
+
+
+def _variables(flavour: Flavour, values: Mapping[str, str], rules: Iterable[Rule]) -> Iterator[Finding]:
+    for rule in rules:
         if rule.only not in {None, flavour}:
             continue
         value = values.get(rule.name)
@@ -97,18 +114,19 @@ def _variables(flavour: Flavour, values: Mapping[str, str]) -> Iterator[Finding]
             text = "is unknown to this server: it is too old"
             yield Finding("fail", rule.name, text, "needs MariaDB 10.5 or MySQL 8.0.1 at least")
         elif value is None or value.upper() == rule.wanted:
-            yield Finding("ok", rule.name, rule.wanted if value else "not known here")
+            yield Finding("ok", rule.name, "not known here" if value is None else rule.wanted or "none")
         else:
             yield Finding(rule.level, rule.name, f"is {value}: {rule.why}", _mend(flavour, rule))
 
 
 def _mend(flavour: Flavour, rule: Rule) -> str:
-    line = f"[mysqld]\n{rule.line or f'{rule.name} = {rule.wanted}'}"
+    wanted = rule.wanted or "''"
+    line = f"[mysqld]\n{rule.line or f'{rule.name} = {wanted}'}"
     if not rule.live:
         return f"{line}\n# in my.cnf, then restart the server"
     if flavour == "mysql":
-        return f"SET PERSIST {rule.name} = {rule.wanted};  -- open sessions keep the old value"
-    live = f"SET GLOBAL {rule.name} = {rule.wanted};  -- open sessions keep the old value"
+        return f"SET PERSIST {rule.name} = {wanted};  -- open sessions keep the old value"
+    live = f"SET GLOBAL {rule.name} = {wanted};  -- open sessions keep the old value"
     return f"{live}\n{line}\n# in my.cnf, to stay"
 
 

@@ -140,7 +140,7 @@ class Reader:
         self._handoff.call(self._connected, server)
         assembler = Assembler(
             server.flavour,
-            [Capture(c.channel, c.schema, c.table) for c in self._origin.channels],
+            [Capture(c.channel, c.schema, c.table, c.events) for c in self._origin.channels],
             lambda channel, table: self._origin.decoder(channel, table, server.charsets),
             start,
             with_gtids=server.gtids,

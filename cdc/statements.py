@@ -35,6 +35,15 @@ _SAVEPOINT = re.compile(
 _WORDS = {"BEGIN": Kind.BEGIN, "COMMIT": Kind.COMMIT, "SAVEPOINT": Kind.SAVEPOINT} | dict.fromkeys(
     ("INSERT", "REPLACE", "LOAD", "UPDATE", "DELETE", "WITH"), Kind.WRITE
 ) | dict.fromkeys(("SELECT", "DO", "CALL"), Kind.HIDDEN)  # fmt: skip
+_NAME = r"(?:`(?:[^`]|``)+`|[^\s`.,;()]+)"
+_TABLE = re.compile(rf"(?:({_NAME})\s*\.\s*)?({_NAME})")
+_EMPTYING = re.compile(
+    r"\s*(TRUNCATE(?:\s+TABLE)?|DROP\s+TABLE(?:\s+IF\s+EXISTS)?|CREATE\s+OR\s+REPLACE\s+TABLE|ALTER\s+TABLE)"
+    rf"\s+({_TABLE.pattern}(?:\s*,\s*{_TABLE.pattern})*)",
+    re.IGNORECASE,
+)
+_PARTITIONS = re.compile(r"\b(?:DROP|TRUNCATE|EXCHANGE)\s+PARTITION\b", re.IGNORECASE)
+_DROP_SCHEMA = re.compile(rf"\s*DROP\s+(?:DATABASE|SCHEMA)(?:\s+IF\s+EXISTS)?\s+({_NAME})", re.IGNORECASE)
 _XA_END = re.compile(r"\s*XA\s+(COMMIT|ROLLBACK)\b", re.IGNORECASE)
 _XA = {"COMMIT": Kind.XA_COMMIT, "ROLLBACK": Kind.XA_ROLLBACK}
 
@@ -71,6 +80,24 @@ def savepoint(sql: str) -> str:
     """The savepoint that SAVEPOINT sets or ROLLBACK TO goes back to, in small letters; empty in other statements."""
     match = _SAVEPOINT.match(sql, _start(sql))
     return match[1].strip("`").lower() if match else ""
+
+
+def emptied(sql: str) -> list[tuple[str, str]]:
+    """The tables, as (schema, name), that a statement empties or drops without logging their rows.
+
+    The schema is empty where the statement names none; the name is empty when the whole schema is dropped.
+    """
+    start = _start(sql)
+    if found := _DROP_SCHEMA.match(sql, start):
+        return [(_plain(found[1]), "")]
+    found = _EMPTYING.match(sql, start)
+    if found is None or (found[1].upper().startswith("ALTER") and not _PARTITIONS.search(sql, found.end())):
+        return []
+    return [(_plain(schema), _plain(table)) for schema, table in _TABLE.findall(found[2])]
+
+
+def _plain(name: str) -> str:
+    return name[1:-1].replace("``", "`") if name.startswith("`") else name
 
 
 def names(sql: str, table: str) -> bool:

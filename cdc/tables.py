@@ -1,4 +1,4 @@
-"""Which tables of the stream are captured, and the decoders for the shapes that they have had."""
+"""Which tables of the stream are captured, and how the shapes that they have had are read."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from cdc import statements
+from cdc.changes import Feed
 from cdc.errors import MalformedEvent, UndecodableRow
+from cdc.events import Query
 from cdc.rows import Decoder
 from cdc.tablemap import TableMap, TableName, parse, parse_name
+from journal.types import DELETE, INSERT
 
 BROKEN = (IndexError, ValueError, struct.error)
 """What becomes of bytes that are not what they should be."""
@@ -17,18 +21,19 @@ _KNOWN = 1024  # a bound for servers with very many tables; a map that fell out 
 
 
 class Capture(NamedTuple):
-    """A channel's wish: the table ``(schema, name)`` that feeds it."""
+    """A channel's wish: the table ``(schema, name)`` that feeds it, and the kinds of change."""
 
     channel: str
     schema: str
     table: str
+    events: tuple[str, ...] = (INSERT,)
 
 
 class Table(NamedTuple):
-    """What to do with the rows of one table map: a decoder for each channel, or why there is none."""
+    """What to do with the rows of one table map: a feed for each channel, or for its wish why there is none."""
 
-    decoders: Sequence[tuple[str, Decoder]]
-    failed: Mapping[str, str]
+    feeds: Sequence[Feed]
+    failed: Mapping[Capture, str]
 
 
 _UNCAPTURED = Table((), {})
@@ -69,20 +74,32 @@ class Tables:
             table = self._known[body] = self._prepare(name, body)
         return name.table_id, table
 
-    def _is(self, capture: Capture, name: TableName) -> bool:
+    def emptied_by(self, query: Query) -> list[str]:
+        """Channels with deletes whose table this statement empties or drops, without a word of its rows."""
+        gone = statements.emptied(query.sql)
+        return [
+            capture.channel
+            for capture in self._captures
+            for schema, table in gone
+            if DELETE in capture.events and self._is(capture, schema or query.schema, table or capture.table)
+        ]
+
+    def _is(self, capture: Capture, schema: str, table: str) -> bool:
         fold = self._fold
-        return (fold(capture.schema), fold(capture.table)) == (fold(name.schema), fold(name.table))
+        return (fold(capture.schema), fold(capture.table)) == (fold(schema), fold(table))
 
     def _prepare(self, name: TableName, body: bytes) -> Table:
-        channels = [c.channel for c in self._captures if self._is(c, name)]
-        if not channels:
+        captures = [capture for capture in self._captures if self._is(capture, name.schema, name.table)]
+        if not captures:
             return _UNCAPTURED
-        decoders, failed = [], {}
-        for channel in channels:
+        whole = f"{name.schema}.{name.table}"
+        feeds, failed = [], {}
+        for capture in captures:
             try:
-                decoders.append((channel, self._compile(channel, parse(body, mariadb=self._mariadb))))
+                decode = self._compile(capture.channel, parse(body, mariadb=self._mariadb))
+                feeds.append(Feed(capture.channel, whole, decode, capture.events))
             except (UndecodableRow, MalformedEvent) as error:
-                failed[channel] = str(error)
+                failed[capture] = str(error)
             except BROKEN as error:
-                failed[channel] = f"{name.schema}.{name.table}: its table map cannot be read: {error!r}"
-        return Table(decoders, failed)
+                failed[capture] = f"{whole}: its table map cannot be read: {error!r}"
+        return Table(feeds, failed)

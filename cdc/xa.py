@@ -78,4 +78,4 @@ class Waiting:
 
 
 def _weight(changes: Sequence[Change]) -> int:
-    return sum(len(change.message) + 128 for change in changes)
+    return sum(change.size + 128 for change in changes)

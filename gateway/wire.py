@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
-from journal.types import GAP, INSERT, Cursor, Event
+from journal.types import GAP, INSERT, UPDATE, Cursor, Event
 
 MAX_LAST = 10_000  # the most events one subscribe may ask back with "last"
 MAX_OFFSET = 2**63 - 1
@@ -244,6 +244,7 @@ class Data(msgspec.Struct, omit_defaults=True, kw_only=True):
     offset: int
     message: msgspec.Raw
     op: str | None = None
+    old: dict[str, Any] | None = None
 
 
 encode = msgspec.json.Encoder().encode
@@ -251,13 +252,15 @@ encode = msgspec.json.Encoder().encode
 
 def event_text(event: Event) -> bytes:
     """The text of one event's frame: data, or for a gap event the control frame that announces it."""
-    channel, offset, op, message, _ = event
+    channel, offset, op, message, _, old = event
     if op == INSERT:
         return b'%b%d,"message":%b}' % (_prefix(channel), offset, message)
     if op == GAP:
         told = _gap_message(message)
         gap = Gap(subscription=channel, after=offset - 1, before=offset + 1, reason=told.reason, detail=told.detail)
         return encode(gap)
+    if op == UPDATE:
+        return b'%b%d,"op":"update","old":%b,"message":%b}' % (_prefix(channel), offset, old, message)
     return b'%b%d,"op":%b,"message":%b}' % (_prefix(channel), offset, encode(op), message)
 
 

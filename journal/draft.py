@@ -11,10 +11,10 @@ from journal.errors import JournalError, UnknownChannel
 from journal.schema import ChannelRow, event_checksum
 from journal.types import LAST, PIECE, WHOLE, Event, Transaction
 
-_COLUMNS = 6
+_COLUMNS = 7
 # Rows of one batch go in few statements, not one each: see docs/decisions/0002-few-steps-into-sqlite.md.
-_ROW = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)"
-_MORE = ", (?, ?, ?, ?, ?, ?)"
+_ROW = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
+_MORE = ", (?, ?, ?, ?, ?, ?, ?)"
 _INSERT = {rows: _ROW + _MORE * (rows - 1) for rows in (1, 2, 4, 8, 16, 32, 64, 128)}
 _LARGEST = max(_INSERT)
 
@@ -50,19 +50,20 @@ class Draft:
         events = self._hidden if transaction.part == PIECE else self.events
         committed = round(transaction.committed * 1e6)
         seconds = committed / 1e6  # as it will read back, so that memory and disk give equal events
-        for name, op, message in transaction.changes:
+        for name, op, message, old in transaction.changes:
             row = self._channels.get(name)
             if row is None:
                 raise UnknownChannel(f"No channel {name!r} is configured.")
             offset = self._last[name] = self._last[name] + 1
             key = row.key(offset)
-            event = Event(name, offset, op, message, seconds)
+            event = Event(name, offset, op, message, seconds, old)
             events.append(event)
             if events is self.events:
                 self.by_channel[name].append(event)
             else:
                 self.pending[name] = event
-            self._values += (key, op, committed, self.age, event_checksum(key, op, committed, message), message)
+            checksum = event_checksum(key, op, committed, message, old)
+            self._values += (key, op, committed, self.age, checksum, message, old)
 
     def _reveal(self) -> None:
         """Everything that was pending becomes visible."""
@@ -104,4 +105,4 @@ class Draft:
 
 
 def _size(events: Iterable[Event]) -> int:
-    return sum(len(event.message) for event in events)
+    return sum(event.size for event in events)

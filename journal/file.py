@@ -119,6 +119,9 @@ def identify(path: Path) -> None:
         connection.close()
     if application != APPLICATION_ID:
         raise JournalDamaged(f"{path} is not a journal: an SQLite database of another program.", _OTHER_PATH)
+    if version < VERSION:
+        said = f"{path} was written by an older version (tables of version {version}; this one has {VERSION})."
+        raise JournalDamaged(said, SET_ASIDE)
     if version > VERSION:
         raise JournalError(
             f"{path} was written by a newer version (tables of version {version}; this one knows {VERSION}).",

@@ -26,23 +26,23 @@ from journal.tail import EVENT_OVERHEAD
 from journal.types import Event
 
 _HEADERS = """
-SELECT json_group_array(json_array(id, op, committed, crc, length))
-FROM (SELECT id, op, committed, crc, length(message) AS length
+SELECT json_group_array(json_array(id, op, committed, crc, length, length_of_old))
+FROM (SELECT id, op, committed, crc, length(message) AS length, length(old) AS length_of_old
       FROM event WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?)
 """
 _MESSAGES = """
-SELECT CAST(string_agg(message, '') AS BLOB)
-FROM (SELECT message FROM event WHERE id BETWEEN ? AND ? ORDER BY id)
+SELECT CAST(string_agg(message || old, '') AS BLOB)
+FROM (SELECT message, old FROM event WHERE id BETWEEN ? AND ? ORDER BY id)
 """
 _NEWEST = """
 SELECT min(id)
 FROM (SELECT id, sum(length) OVER (ORDER BY id DESC) AS total
-      FROM (SELECT id, length(message) + ? AS length
+      FROM (SELECT id, length(message) + length(old) + ? AS length
             FROM event WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT ?))
 WHERE total <= ?
 """
 
-_Header = tuple[int, str, int, int, int]  # key, op, committed, checksum, length of the message
+_Header = tuple[int, str, int, int, int, int]  # key, op, committed, checksum, lengths of message and old
 _headers = msgspec.json.Decoder(list[_Header])
 # What is said to a column that is not of its kind any more.
 _MISSHAPEN = (UnicodeDecodeError, msgspec.MsgspecError, KeyError)
@@ -88,19 +88,20 @@ def _read(connection: apsw.Connection, row: ChannelRow, first: int, ask: Ask) ->
         raise JournalDamaged(f"Event {first} of channel {row.name} is missing.", SET_ASIDE)
     ((messages,),) = connection.execute(_MESSAGES, (row.key(first), headers[-1][0]))
     start = 0
-    for offset, (key, op, committed, checksum, length) in enumerate(headers, first):
-        message = messages[start : start + length]
-        start += length
-        if key != row.key(offset) or event_checksum(key, op, committed, message) != checksum:
+    for offset, (key, op, committed, checksum, length, length_of_old) in enumerate(headers, first):
+        middle = start + length
+        message, old = messages[start:middle], messages[middle : middle + length_of_old]
+        start = middle + length_of_old
+        if key != row.key(offset) or event_checksum(key, op, committed, message, old) != checksum:
             raise JournalDamaged(f"Event {offset} of channel {row.name} is missing or fails its checksum.", SET_ASIDE)
-        yield Event(row.name, offset, op, message, committed / 1e6)
+        yield Event(row.name, offset, op, message, committed / 1e6, old)
 
 
 def _fitting(headers: list[_Header], max_bytes: int) -> list[_Header]:
     """The first headers whose messages fit together, at least one."""
     left = max_bytes
     for index, header in enumerate(headers):
-        left -= header[4]
+        left -= header[4] + header[5]
         if left < 0:
             return headers[: max(index, 1)]
     return headers

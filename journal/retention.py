@@ -24,7 +24,7 @@ STEP_BYTES = 4 << 20  # and about so many bytes: a few milliseconds of the write
 _CUT = """
 SELECT max(id), max(total)
 FROM (SELECT id, age, length, sum(length) OVER (ORDER BY id) AS total
-      FROM (SELECT id, age, length(message) AS length
+      FROM (SELECT id, age, length(message) + length(old) AS length
             FROM event WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?))
 WHERE age <= ? AND total - length < ?
 """

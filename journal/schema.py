@@ -21,7 +21,7 @@ from journal.errors import JournalDamaged
 from journal.types import ChannelState
 
 APPLICATION_ID = 0x52_57_43_53  # "RWCS"; in the file's header, where file(1) and we look for it
-VERSION = 1  # PRAGMA user_version; raised with every change of the tables
+VERSION = 2  # PRAGMA user_version; raised with every change of the tables
 
 DDL = f"""
 CREATE TABLE journal (
@@ -38,8 +38,9 @@ CREATE TABLE event (
     op        TEXT NOT NULL,
     committed INTEGER NOT NULL,    -- the source's commit time, Unix microseconds
     age       INTEGER NOT NULL,    -- the journal's age at the append; retention counts from it
-    crc       INTEGER NOT NULL,    -- of op, id, committed and message
-    message   BLOB NOT NULL
+    crc       INTEGER NOT NULL,    -- of op, id, committed, message and old
+    message   BLOB NOT NULL,
+    old       BLOB NOT NULL        -- what an update's changed columns were; else empty
 ) STRICT;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
@@ -149,13 +150,14 @@ def store_state(connection: apsw.Connection, state: State) -> None:
 _op_checksums: dict[str, int] = {}
 
 
-def event_checksum(key: int, op: str, committed: int, message: bytes) -> int:
+def event_checksum(key: int, op: str, committed: int, message: bytes, old: bytes = b"") -> int:
     """The checksum of an event's row; also of its place, so that a row found under another key is a damaged one."""
     try:
         start = _op_checksums[op]
     except KeyError:
         start = _op_checksums[op] = zlib.crc32(op.encode())
-    return zlib.crc32(message, zlib.crc32(_key_and_time(key, committed), start))
+    checksum = zlib.crc32(message, zlib.crc32(_key_and_time(key, committed), start))
+    return zlib.crc32(old, checksum) if old else checksum
 
 
 SET_ASIDE = (

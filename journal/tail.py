@@ -44,7 +44,7 @@ class Tail:
         page = self._events[start : start + limit]
         left = max_bytes
         for index, event in enumerate(page):
-            left -= len(event.message)
+            left -= event.size
             if left < 0:
                 return page[: max(index, 1)]
         return page
@@ -65,4 +65,4 @@ class Tail:
 
 
 def _size(event: Event) -> int:
-    return len(event.message) + EVENT_OVERHEAD
+    return event.size + EVENT_OVERHEAD

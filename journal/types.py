@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 INSERT = "insert"
+UPDATE = "update"
+DELETE = "delete"  # the message is the row as it was
 READ = "read"  # a row read from the table (seed, repair), not from the log
 GAP = "gap"  # rows are missing here; the message says why
 
@@ -30,11 +32,20 @@ class Cursor(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One row change that has no offset yet. ``message`` is the row as a JSON object, UTF-8."""
+    """One row change that has no offset yet. ``message`` is the row as a JSON object, UTF-8.
+
+    ``old`` is a JSON object too: what an update's changed columns were before. It is empty for every other ``op``.
+    """
 
     channel: str
     op: str
     message: bytes
+    old: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes of JSON in it."""
+        return len(self.message) + len(self.old)
 
 
 class Transaction(NamedTuple):
@@ -60,6 +71,12 @@ class Event(NamedTuple):
     op: str
     message: bytes
     committed: float
+    old: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes of JSON in it."""
+        return len(self.message) + len(self.old)
 
 
 class ChannelState(NamedTuple):

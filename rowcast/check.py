@@ -40,11 +40,12 @@ def source(settings: Settings) -> list[Finding]:
     """What the database server, the reader's account and the captured tables look like; raises ``Failure``."""
     tables = settings.tables
     columns: dict[tuple[str, str], tuple[str, ...]] = {}
+    changing = {tables[name] for name, channel in settings.channels.items() if {*channel.events} - {"insert"}}
     for name, channel in settings.channels.items():
         columns[tables[name]] = (*columns.get(tables[name], ()), *(channel.columns or ()))
     try:
         with connect(settings.reader, "mysql.url") as connection:
-            return preflight(connection, tables.values(), columns, settings.server_id)
+            return preflight(connection, tables.values(), columns, settings.server_id, changing=changing)
     except pymysql.Error as error:
         raise failure(error, "mysql.url") from error
 

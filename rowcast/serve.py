@@ -101,6 +101,7 @@ class _Serve:
                 columns=channel.columns,
                 bigint_strings=channel.bigint == "string",
                 seed=channel.seed,
+                events=channel.events,
             )
             for name, channel in settings.channels.items()
         ]

@@ -110,9 +110,9 @@ class Channel(Struct, frozen=True):
     )
     seed: Annotated[int, Meta(ge=0, le=100_000), _about("rows of the table that a new channel begins with")] = 1000
     events: Annotated[
-        tuple[Literal["insert"], ...],
+        tuple[Literal["insert", "update", "delete"], ...],
         Meta(min_length=1),
-        _about("kinds of change carried; only `insert` yet"),
+        _about("kinds of change carried: `insert`, `update`, `delete`"),
     ] = ("insert",)
 
     def source(self, database: str) -> tuple[str, str]:

@@ -9,7 +9,8 @@
  * nothing is missing. Needs a global WebSocket: every browser, Node 22 (Node 20 with --experimental-websocket).
  *
  * @typedef {{epoch: string, offset: number}} Cursor
- * @typedef {{channel: string, epoch: string, offset: number, op: "insert" | "read"}} RowEvent
+ * @typedef {{channel: string, epoch: string, offset: number, op: "insert" | "read" | "update" | "delete", old?: object}}
+ *     RowEvent  `old`: what an update's changed columns were
  * @typedef {{subscription: string, after: number, before: number, reason: string}} Gap  rows between the two are gone
  * @typedef {"connecting" | "catching_up" | "live" | "source_down" | "offline" | "closed"} State
  * @typedef {object} SubscribeOptions
@@ -66,12 +67,12 @@ export class Subscription {
     return true;
   }
 
-  event({ offset, op = "insert", message }) {
+  event({ offset, op = "insert", old, message }) {
     if (this.phase === "waiting" || offset <= this.cursor.offset) return true; // of the one before us; or seen
     if (this.#misses(offset - 1)) return false;
     this.#loss = false;
     this.#pass(offset);
-    this.#handler(message, { channel: this.channel, ...this.cursor, op });
+    this.#handler(message, { channel: this.channel, ...this.cursor, op, ...(old && { old }) });
     return true;
   }
 

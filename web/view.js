@@ -13,6 +13,8 @@ const GAPS = {
   epoch: () => "The journal was rebuilt: rows may be missing here.",
 };
 
+const CHANGES = { update: "updated", delete: "deleted" };
+
 const inOrder = new Intl.Collator(undefined, { numeric: true }).compare;
 const stamp = (name) => document.getElementById(name).content.firstElementChild.cloneNode(true);
 
@@ -80,14 +82,18 @@ export class View {
     for (const [key, count] of this.#counts) this.#chip(key, this.#kind.name(key), count);
   }
 
-  #rowElement(row, key, { epoch, offset }, animated) {
+  #rowElement(row, key, { epoch, offset, op }, animated) {
     const id = String(row.id ?? `${epoch}:${offset}`);
-    this.#forget(this.#rows.get(id)); // read once more from the table after a loss: shown once
+    this.#forget(this.#rows.get(id)); // changed, or read once more from the table after a loss: shown once
     const element = stamp(`row-${this.#channel}`);
     Object.assign(element.dataset, { epoch, offset, id, key });
     put(element, "id", `#${id}`);
     put(element, "key", this.#kind.name(key));
     this.#kind.fill(element, row);
+    element.dataset.op = op;
+    const change = element.querySelector(".change");
+    change.textContent = CHANGES[op] ?? "";
+    change.hidden = !change.textContent;
     fillTime(element, row.timestamp);
     element.classList.toggle("fresh", animated);
     element.hidden = !this.#shows(element);

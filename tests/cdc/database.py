@@ -17,7 +17,7 @@ from cdc.reader import Origin
 from cdc.source import BinlogSource
 from cdc.tables import Capture
 from devenv.database import Server
-from journal.types import INSERT
+from journal.types import GAP, INSERT
 
 NAME = "test_cdc"
 HEARTBEAT = 0.5
@@ -110,7 +110,7 @@ class Database:
     def assembler(self, start: Position, origin: Origin) -> Assembler:
         """An assembler for this server, as a reader makes it."""
         server = self._control.server()
-        captures = [Capture(channel.channel, NAME, channel.table) for channel in origin.channels]
+        captures = [Capture(channel.channel, NAME, channel.table, channel.events) for channel in origin.channels]
         return Assembler(
             server.flavour,
             captures,
@@ -155,7 +155,15 @@ def rows(committed: Sequence[Committed], channel: str | None = None) -> list[Any
     return [json.loads(change.message, parse_float=digits) for change in wanted]
 
 
+def story(committed: Sequence[Committed]) -> list[tuple[Any, ...]]:
+    """Every change but gaps: what was done, the row, and of an update the old values too."""
+    changes = [change for done in committed for change in done.changes if change.op != GAP]
+    return [
+        (change.op, json.loads(change.message), *([json.loads(change.old)] if change.old else [])) for change in changes
+    ]
+
+
 def gaps(committed: Sequence[Committed]) -> list[tuple[str, str]]:
     """The gaps that arrived: channel and detail."""
-    changes = [change for done in committed for change in done.changes if change.op != INSERT]
+    changes = [change for done in committed for change in done.changes if change.op == GAP]
     return [(change.channel, json.loads(change.message)["detail"]) for change in changes]

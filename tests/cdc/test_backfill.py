@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cdc.assembler import Committed
 from cdc.backfill import Backfill, Bounds, TableRows
 from cdc.position import Fingerprint, Position
-from journal.types import GAP, INSERT, READ, Change
+from journal.types import DELETE, GAP, INSERT, READ, UPDATE, Change
 
 FILE = "binlog.000001"
 HELD, AFTER = 200, 400  # up to the first, the snapshot holds everything; behind the second, nothing
@@ -75,6 +75,16 @@ def test_a_later_change_of_a_fetched_row_is_kept() -> None:
     seed.admit(committed(HELD, update))
     seed.admit(committed(UNCERTAIN, update))
     assert story(seed.finish(committed(AFTER)).changes) == [(READ, message(1)), ("update", message(1))]
+
+
+def test_a_key_that_was_used_again_is_another_row() -> None:
+    """Deleted or renumbered, then inserted again: who follows the changes ends with the row that the table has."""
+    seed = backfill(1, 2, 9)
+    moved = Change("t", UPDATE, message(9), message(2))
+    gone = Change("t", DELETE, message(1))
+    seed.admit(committed(UNCERTAIN, gone, insert(1), moved, insert(2)))
+    told = story(seed.finish(committed(AFTER)).changes)
+    assert told[3:] == [(DELETE, message(1)), (INSERT, message(1)), (UPDATE, message(9)), (INSERT, message(2))]
 
 
 def test_other_channels_do_not_wait() -> None:

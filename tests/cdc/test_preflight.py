@@ -105,6 +105,24 @@ def test_wrong_variables_are_found(either, root, reader, case):
     assert mend in found[name].mend
 
 
+def test_what_updates_need_is_asked_where_they_are_carried(either, root, reader):
+    """Partial JSON and foreign keys that cascade unlogged matter to a channel with updates or deletes only."""
+    follows = f"CONSTRAINT follows FOREIGN KEY (good) REFERENCES {DATABASE}.good (id) ON DELETE CASCADE"
+    root.query(f"CREATE TABLE {DATABASE}.child (id INT PRIMARY KEY, good INT, {follows})")
+    child, mysql = (DATABASE, "child"), either.installation.flavour == "mysql"
+    connection = reader(*RIGHTS)
+    if mysql:
+        with global_value(root, "binlog_row_value_options", "'PARTIAL_JSON'"):
+            assert bad(preflight(connection, [child])) == {}
+            found = bad(preflight(connection, [child], changing=[child]))["binlog_row_value_options"]
+            assert (found.level, found.mend.partition(";")[0]) == ("fail", "SET PERSIST binlog_row_value_options = ''")
+            root.query("SET GLOBAL binlog_row_value_options = ''")
+    assert bad(preflight(connection, [child])) == {}
+    found = bad(preflight(connection, [child], changing=[child, TABLE]))
+    assert list(found) == ([] if mysql else [f"table {DATABASE}.child"])
+    assert mysql or "`follows` (ON DELETE CASCADE)" in found[f"table {DATABASE}.child"].text
+
+
 def test_what_mends_a_variable_can_be_executed(either, root, reader):
     """The first line of the remedy is SQL that this server takes, and after it the finding is gone."""
     with global_value(root, "binlog_row_image", "'MINIMAL'"):

@@ -165,3 +165,26 @@ async def test_the_commands_of_the_readme(mariadb: Server, make_product: MakePro
         await scraped.until_seen(1)
     assert detections.seen[0].message["cctv_id"] == 7
     assert scraped.seen[0].message["url"] == "https://example.org/item/1"
+
+
+async def test_updates_and_deletes_reach_subscribers(either: Server, make_product: MakeProduct) -> None:
+    """A channel that carries them: live, and the same again to somebody who comes later, across a restart."""
+    product = make_product(either, settings={"ROWCAST_CHANNELS_CCTV_UPDATES_EVENTS": "insert,update,delete"})
+    await product.ready()
+    statements = [
+        "INSERT INTO cctv_detection_results (cctv_id, data) VALUES (1, '{\"n\": 1}')",
+        "UPDATE cctv_detection_results SET cctv_id = 2",
+        "DELETE FROM cctv_detection_results",
+    ]
+    async with Recorder(product.gateway) as live:
+        await live.live.wait()
+        for statement in statements:
+            await asyncio.to_thread(product.sql, statement)
+        await live.until_seen(3)
+    assert product.stop() == 0
+    product.start()
+    await product.ready()
+    async with Recorder(product.gateway, offset=0) as later:
+        await later.until_seen(3)
+    assert [(seen.op, seen.message["cctv_id"]) for seen in live.seen] == [("insert", 1), ("update", 2), ("delete", 2)]
+    assert later.seen == live.seen

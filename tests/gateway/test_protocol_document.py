@@ -49,9 +49,11 @@ def test_server_frames_are_ours(line: str) -> None:
     """Each frame of the server is exactly what the gateway writes: keys, their order, and no others."""
     if "channel" in keys(line):
         data = msgspec.json.decode(line, type=wire.Data)
-        event = Event(data.channel, data.offset, data.op or INSERT, bytes(data.message), 0.0)
+        old = b"" if data.old is None else wire.encode(data.old)
+        event = Event(data.channel, data.offset, data.op or INSERT, bytes(data.message), 0.0, old)
         assert wire.event_text(event).decode() == line
-        assert data.op is None or keys(line) == ["channel", "offset", "op", "message"]
+        order = ["channel", "offset", "op", "old", "message"]
+        assert keys(line) == [key for key in order if key in keys(line)]
     else:
         assert wire.encode(msgspec.json.decode(line, type=wire.Control)).decode() == line
 

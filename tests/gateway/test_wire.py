@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from gateway import wire
-from journal.types import GAP, INSERT, READ, Cursor, Event
+from journal.types import DELETE, GAP, INSERT, READ, UPDATE, Cursor, Event
 
 
 @pytest.mark.parametrize(
@@ -122,6 +122,14 @@ def test_op_is_named_unless_it_is_an_insert() -> None:
     """An event that is not an insert says what it is."""
     text = wire.event_text(Event("c", 3, READ, b'{"id":1}', 0.0))
     assert json.loads(text) == {"channel": "c", "offset": 3, "op": "read", "message": {"id": 1}}
+
+
+def test_an_update_says_what_was_before() -> None:
+    """The old values stand before the row, exactly as the journal holds both; a delete has none."""
+    text = wire.event_text(Event("c", 4, UPDATE, b'{"id": 1,"n":2.50}', 0.0, b'{"n": 1.10}'))
+    assert text == b'{"channel":"c","offset":4,"op":"update","old":{"n": 1.10},"message":{"id": 1,"n":2.50}}'
+    text = wire.event_text(Event("c", 5, DELETE, b'{"id":1}', 0.0))
+    assert text == b'{"channel":"c","offset":5,"op":"delete","message":{"id":1}}'
 
 
 def test_a_channel_name_is_escaped() -> None:

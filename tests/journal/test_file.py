@@ -63,8 +63,25 @@ async def test_a_newer_versions_journal_is_refused(open_journal: OpenJournal, pa
     connection.execute("PRAGMA user_version = 7")
     connection.close()
 
-    with pytest.raises(JournalError, match=r"newer version \(tables of version 7; this one knows 1\)"):
+    with pytest.raises(JournalError, match=r"newer version \(tables of version 7; this one knows 2\)"):
         await open_journal()
+
+
+async def test_an_older_versions_journal_is_set_aside(open_journal: OpenJournal, path: Path) -> None:
+    """Tables of before cannot be served: refused by name, or kept aside while a new journal resumes where it was."""
+    journal = await open_journal()
+    await journal.append(rows(3, checkpoint="three"))
+    await journal.close()
+    connection = apsw.Connection(str(path))
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+
+    with pytest.raises(JournalDamaged, match=r"older version \(tables of version 1; this one has 2\)"):
+        await open_journal()
+    journal = await open_journal(carry_over=str)
+
+    assert (journal.head(A), journal.checkpoint) == (0, "three")
+    assert "older version" in journal.notices[0]
 
 
 async def test_a_missing_folder_is_said_so(open_journal: OpenJournal, tmp_path: Path, path: Path) -> None:

@@ -68,6 +68,11 @@ steps = st.one_of(
 )
 
 
+def change(channel: str, size: int) -> Change:
+    """A change of ``size`` bytes; some of them are of what an update changed."""
+    return Change(channel, "update", b"x" * (size - size // 3), b"y" * (size // 3))
+
+
 class Model:
     """What a journal is: a list of events a channel, of which the oldest may be gone."""
 
@@ -80,8 +85,8 @@ class Model:
         """Append a batch."""
         appended = []
         for transaction in batch:
-            for channel, op, message in transaction.changes:
-                event = Event(channel, len(self.events[channel]) + 1, op, message, transaction.committed)
+            for channel, op, message, old in transaction.changes:
+                event = Event(channel, len(self.events[channel]) + 1, op, message, transaction.committed, old)
                 self.events[channel].append(event)
                 appended.append(event)
             self.checkpoint = transaction.checkpoint
@@ -96,7 +101,7 @@ class Model:
         page: list[Event] = []
         for event in self.kept(step.channel):
             if event.offset > step.after:
-                size = sum(len(earlier.message) for earlier in page) + len(event.message)
+                size = sum(earlier.size for earlier in page) + event.size
                 if len(page) == step.limit or (page and size > step.max_bytes):
                     break
                 page.append(event)
@@ -104,12 +109,12 @@ class Model:
 
     def state(self, channel: str) -> ChannelState:
         """The channel's bounds."""
-        size = sum(len(event.message) for event in self.kept(channel))
+        size = sum(event.size for event in self.kept(channel))
         return ChannelState(self.floors[channel], len(self.events[channel]), size, 0.0)
 
     def stored(self) -> int:
         """What retention by size counts."""
-        return sum(len(event.message) + ROW_OVERHEAD for channel in (A, B) for event in self.kept(channel))
+        return sum(event.size + ROW_OVERHEAD for channel in (A, B) for event in self.kept(channel))
 
 
 def large(changes: list[tuple[str, int]], number: int, part: str) -> Transaction:
@@ -130,8 +135,7 @@ async def compare(folder: Path, tail_bytes: int, script: list[object]) -> None:
         match step:
             case Append(batch):
                 transactions = [
-                    Transaction([Change(name, "insert", b"x" * size) for name, size in changes], f"{number}", 1.5)
-                    for changes in batch
+                    Transaction([change(name, size) for name, size in changes], f"{number}", 1.5) for changes in batch
                 ]
                 assert await journal.append(transactions) == model.append(transactions)
             case Large(pieces, end):

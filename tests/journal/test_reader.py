@@ -9,6 +9,7 @@ import pytest
 
 from journal.errors import JournalDamaged, JournalError, UnknownChannel
 from journal.reader import ReadOnlyJournal, describe
+from journal.schema import VERSION
 from journal.sqlite import SqliteJournal
 from journal.types import ChannelState, Event
 from tests.journal.conftest import OpenJournal
@@ -92,7 +93,7 @@ async def test_describe_with_and_without_an_owner(open_journal: OpenJournal, pat
     assert running.epoch == journal.epoch
     assert running.checkpoint == "forty"
     assert running.channels[A] == ChannelState(1, 40, journal.channels()[A].bytes, 0.0)
-    assert running.version == 1
+    assert running.version == VERSION
     assert running.created > 1_700_000_000
     assert running.file_bytes > ended.file_bytes == path.stat().st_size
     for other in (ended, describe(killed)):

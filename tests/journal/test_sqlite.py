@@ -46,6 +46,25 @@ async def test_what_was_appended_is_read(open_journal: OpenJournal, tail_bytes: 
     assert await read_all(journal, limit=2) == appended
 
 
+@pytest.mark.parametrize("tail_bytes", [0, 1 << 20])
+async def test_what_an_update_changed_is_kept_beside_the_row(open_journal: OpenJournal, tail_bytes: int) -> None:
+    """Old values come back with their own event, from memory and from disk alike, and count among the bytes."""
+    journal = await open_journal(tail_bytes=tail_bytes)
+    changes = [
+        Change(A, "insert", b'{"a":1}'),
+        Change(A, "update", b'{"a":2}', b'{"a":1}'),
+        Change(A, "update", b"", b"x" * 70_000),
+        Change(A, "delete", b'{"a":2}'),
+    ]
+
+    appended = await journal.append([Transaction(changes, "here", COMMITTED)])
+
+    assert [event.old for event in appended] == [change.old for change in changes]
+    assert await read_all(journal) == appended
+    assert await read_all(journal, max_bytes=20) == appended
+    assert journal.channels()[A].bytes == sum(change.size for change in changes) == 70_028
+
+
 async def test_the_checkpoint_is_the_last_transactions(journal: SqliteJournal) -> None:
     """A batch moves the checkpoint to that of its last transaction; one without changes moves it alone."""
     assert journal.checkpoint is None

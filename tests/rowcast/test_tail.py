@@ -33,9 +33,9 @@ class Source:
         self.port = self.gateway.port
         self.gateway.set_source("live", 0)
 
-    async def add(self, *messages: str, op: str = INSERT, live: bool = True) -> None:
+    async def add(self, *messages: str, op: str = INSERT, old: str = "", live: bool = True) -> None:
         """Append a transaction, and publish it when the gateway is there."""
-        changes = [Change("c", op, message.encode()) for message in messages]
+        changes = [Change("c", op, message.encode(), old.encode()) for message in messages]
         events = await self.journal.append([Transaction(changes, "x", 1.0)])
         if live:
             self.gateway.publish(events)
@@ -79,6 +79,18 @@ async def test_the_newest_then_what_comes(source, follow):
     await until(lambda: len(shown) == 3)
     assert [json.loads(line)["message"]["n"] for line in shown] == [2, 3, 4]
     assert json.loads(shown[-1]) == {"channel": "c", "offset": 4, "message": {"n": 4}}
+
+
+async def test_updates_and_deletes_say_so(source, follow):
+    """What was done to the row stands in its line."""
+    await source.add('{"n":2}', op="update", old='{"n":1}')
+    await source.add('{"n":2}', op="delete")
+    shown, _ = follow(last=2)
+    await until(lambda: len(shown) == 2)
+    assert [json.loads(line) for line in shown] == [
+        {"channel": "c", "offset": 1, "op": "update", "old": {"n": 1}, "message": {"n": 2}},
+        {"channel": "c", "offset": 2, "op": "delete", "message": {"n": 2}},
+    ]
 
 
 async def test_it_comes_back_where_it_was(source, follow):

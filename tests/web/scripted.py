@@ -35,8 +35,12 @@ class Peer:
 
     async def event(self, offset: int, channel: str = CHANNEL, **row: Any) -> None:
         """Send one row as a data frame."""
+        await self.change(offset, {}, channel, **row)
+
+    async def change(self, offset: int, told: dict[str, Any], channel: str = CHANNEL, **row: Any) -> None:
+        """Send one row as a data frame that tells ``op`` and ``old``."""
         message = {"id": offset, "cctv_id": 1, **row}
-        await self.connection.send(json.dumps({"channel": channel, "offset": offset, "message": message}))
+        await self.connection.send(json.dumps({"channel": channel, "offset": offset, **told, "message": message}))
 
     async def events(self, first: int, last: int) -> None:
         """Send the rows `first` to `last`, both included."""

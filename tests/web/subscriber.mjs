@@ -26,8 +26,8 @@ feed.on("error", ({ code, message }) => say({ error: code, message }));
 
 let subscription;
 const open = () => {
-  subscription = feed.subscribe(channel, (row, { epoch, offset, op }) => {
-    say({ row: [epoch, offset], id: row.id, op });
+  subscription = feed.subscribe(channel, (row, { epoch, offset, op, old }) => {
+    say({ row: [epoch, offset], id: row.id, op, old });
     if (row.throws) throw new Error("the page's own mistake");
   }, { ...subscribe, onLive: (cursor) => say({ live: cursor }) });
 };

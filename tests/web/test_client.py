@@ -60,6 +60,24 @@ async def test_newest_rows_then_live(subscriber: Start) -> None:
     assert [line["op"] for line in lines if "row" in line] == ["insert"] * 4
 
 
+async def test_updates_and_deletes_are_handed_over(subscriber: Start) -> None:
+    """The handler hears what was done to the row, and of an update what was before."""
+
+    async def serve(peer: Peer) -> None:
+        await peer.accept("k3f9", 0)
+        await peer.event(1)
+        await peer.change(2, {"op": "update", "old": {"cctv_id": 9}})
+        await peer.change(3, {"op": "delete"})
+
+    async with ScriptedGateway(serve) as gateway, subscriber(gateway.url) as client:
+        lines = await client.until(saw(("k3f9", 3)))
+    assert [(line["op"], line.get("old")) for line in lines if "row" in line] == [
+        ("insert", None),
+        ("update", {"cctv_id": 9}),
+        ("delete", None),
+    ]
+
+
 async def test_without_last_only_from_now_on(subscriber: Start) -> None:
     """A subscription without options asks for nothing but the channel, as the original client did."""
 

@@ -165,6 +165,25 @@ async def test_row_read_again_is_shown_once(open_page: OpenPage) -> None:
         assert [(row["id"], row["offset"]) for row in await page.rows()] == [("501", "2"), ("500", "3")]
 
 
+async def test_updates_and_deletes_are_marked(open_page: OpenPage) -> None:
+    """A row that changed takes the place of what it was, on top; one that was deleted is struck through."""
+
+    async def serve(peer: Peer) -> None:
+        await welcome(peer, 0)
+        await peer.event(1, **detection(id=500))
+        await peer.event(2, **detection(id=501))
+        await peer.change(3, {"op": "update", "old": {"data": {}}}, **detection(label="dog", id=500))
+        await peer.change(4, {"op": "delete"}, **detection(id=501))
+
+    async with ScriptedGateway(serve) as gateway, open_page(gateway) as page:
+        await page.page.locator('[data-offset="4"]').wait_for()
+        assert [(row["id"], row["op"]) for row in await page.rows()] == [("500", "update"), ("501", "delete")]
+        assert "updated" in await text_of(page, '[data-id="500"]')
+        assert "deleted" in await text_of(page, '[data-id="501"]')
+        struck = page.page.locator('[data-id="501"] strong')
+        assert await struck.evaluate("e => getComputedStyle(e).textDecorationLine") == "line-through"
+
+
 async def test_source_down(open_page: OpenPage) -> None:
     """While the database is away the page says so, with the lag, and stops saying so when it is back."""
     back = asyncio.Event()
