@@ -18,12 +18,13 @@ import msgspec
 from cdc.assembler import Committed
 from cdc.control import Control, Server
 from cdc.errors import PositionLost, SourceError, Superseded
-from cdc.fetch import Request, TableChannel
+from cdc.fetch import Request
 from cdc.handoff import Handoff
 from cdc.position import Checkpoint
 from cdc.reader import Origin, Reader
+from cdc.repair import History, repair
 from journal.errors import JournalError
-from journal.types import GAP, INSERT, READ, Change, Event, Transaction
+from journal.types import GAP, Event, Transaction
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +39,10 @@ _QUICK, _SLOWEST = 0.25, 10.0  # bounds of the wait before a reconnect, in secon
 _STABLE = 10.0  # seconds after which a connection counts as a success
 _SUPERSEDED_WAIT = 60.0
 _GAPS_LOGGED = 5  # of one append
-_KNOWN = 1000  # events whose keys say which rows of a table the journal has
 
 
-class Appender(Protocol):
-    """The journal's writing half."""
+class Appender(History, Protocol):
+    """The journal: what was written, and how more is."""
 
     @property
     def checkpoint(self) -> str | None:
@@ -50,12 +50,6 @@ class Appender(Protocol):
 
     async def append(self, batch: Sequence[Transaction]) -> list[Event]:
         """Make a batch durable and return its events."""
-
-    def head(self, channel: str) -> int:
-        """A channel's newest offset, 0 when it never had an event."""
-
-    async def read(self, channel: str, after: int, limit: int = 1000) -> list[Event]:
-        """Events after ``after``, oldest first."""
 
 
 class CaptureStats(msgspec.Struct):
@@ -163,7 +157,9 @@ class CaptureLoop:
             if checkpoint.tables.get(channel.channel) == channel.source:
                 continue
             if self._journal.head(channel.channel):
-                requests.append(await self._repair_of(channel, "reset", f"{channel.source} was not captured meanwhile"))
+                requests.append(
+                    await repair(self._journal, channel, "reset", f"{channel.source} was not captured meanwhile")
+                )
             elif channel.seed:
                 requests.append(Request(channel))
         return requests
@@ -276,25 +272,9 @@ class CaptureLoop:
         except SourceError as away:
             await self._pause(away, seconds)
             return
-        requests = [await self._repair_of(c, error.reason, str(error)) for c in self._origin.channels]
+        requests = [await repair(self._journal, c, error.reason, str(error)) for c in self._origin.channels]
         self._repair = Repair(checkpoint, requests)
         await asyncio.sleep(seconds)
-
-    async def _repair_of(self, channel: TableChannel, reason: str, detail: str) -> Request:
-        """A gap, and the rows above those that the journal knows."""
-        gap = Change(channel.channel, GAP, msgspec.json.encode({"reason": reason, "detail": detail}))
-        return Request(channel, await self._known(channel.channel), [gap], other_log=reason == "reset")
-
-    async def _known(self, channel: str) -> list[bytes]:
-        """The newest rows that came into the channel, oldest first. Updates and deletes may be of rows of any age."""
-        after = self._journal.head(channel)
-        while after > 0:
-            upto, after = after, max(0, after - _KNOWN)
-            events = await self._journal.read(channel, after, upto - after)
-            known = [event.message for event in events if event.op in (INSERT, READ)]
-            if known or not events:
-                return known
-        return []
 
     async def _let_go(self) -> bool:
         """Try again without the XA transactions that were held: the log behind them may still be whole.

@@ -1,0 +1,52 @@
+"""What a channel is told behind a gap: the gap, then the rows of the table that the journal does not know."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from cdc.fetch import Request, TableChannel
+from journal.types import GAP, INSERT, READ, Change, Event
+
+_KNOWN = 1000  # rows whose keys say which of a table's the journal has,
+_KNOWN_BYTES = 16 << 20  # and about how many bytes of them
+_STEP = 100
+
+
+class History(Protocol):
+    """What a channel has had, as the journal holds it."""
+
+    def head(self, channel: str) -> int:
+        """A channel's newest offset, 0 when it never had an event."""
+
+    async def read(self, channel: str, after: int, limit: int = 1000) -> list[Event]:
+        """Events after ``after``, oldest first."""
+
+
+async def repair(journal: History, channel: TableChannel, reason: str, detail: str) -> Request:
+    """A gap, and the rows above those that the journal knows."""
+    gap = Change(channel.channel, GAP, msgspec.json.encode({"reason": reason, "detail": detail}))
+    return Request(channel, await _known(journal, channel.channel), [gap], other_log=reason == "reset")
+
+
+async def _known(journal: History, channel: str) -> list[bytes]:
+    """The newest rows that came into the channel, oldest first. Updates and deletes may be of rows of any age."""
+    known: list[bytes] = []
+    after = journal.head(channel)
+    while after > 0 and len(known) < _KNOWN and sum(map(len, known)) < _KNOWN_BYTES:
+        upto, after = after, max(0, after - _STEP)
+        events = await _between(journal, channel, after, upto)
+        if not events:
+            break  # older ones are no longer kept
+        known[:0] = [event.message for event in events if event.op in (INSERT, READ)]
+    return known
+
+
+async def _between(journal: History, channel: str, after: int, upto: int) -> list[Event]:
+    """Every event after the one and up to the other; a page of the journal may hold less, and begins at its floor."""
+    found: list[Event] = []
+    while after < upto and (page := await journal.read(channel, after, upto - after)):
+        found += [event for event in page if event.offset <= upto]
+        after = page[-1].offset
+    return found
