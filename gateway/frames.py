@@ -77,7 +77,7 @@ def runs(events: Sequence[Event], size: int = SLICE) -> Iterator[Run]:
     """Cut events of one channel into runs of about ``size`` bytes, at least one event each."""
     start = total = 0
     for place, event in enumerate(events):
-        length = len(event.message) + _ENVELOPE
+        length = event.size + _ENVELOPE
         if total and total + length > size:
             yield Run(events[start:place], total)
             start, total = place, 0

@@ -73,7 +73,7 @@ class Pages:
         events = [event for event in events if event.offset <= head]  # the page begins at the floor if that is higher
         if not events:
             return None
-        run = Run(events, sum(len(event.message) for event in events))
+        run = Run(events, sum(event.size for event in events))
         return Page(run, whole=run.last >= boundary or run.last < head)
 
     def _keep(self, key: tuple[str, int], page: Page) -> None:
