@@ -27,6 +27,8 @@ from gateway.subscription import Subscription
 from gateway.wire import Error, Gap, Progress
 
 NEW_EPOCH = 4001  # close code: come back
+UNREAD = 4002  # the same
+_MAX_REASON = 123  # bytes in a close frame (RFC 6455, section 5.5.1)
 _FEED = 16 * 1024  # bytes parsed at a time: a flood of tiny frames makes few objects at once
 
 
@@ -50,7 +52,6 @@ class Connection(asyncio.Protocol):
     """A client after its opening handshake. Takes over ``transport`` from the door (``set_protocol``)."""
 
     __slots__ = (
-        "_backlog",
         "_closing",
         "_heard",
         "_message",
@@ -59,7 +60,10 @@ class Connection(asyncio.Protocol):
         "_protocol",
         "_session",
         "_shared",
+        "_taken",
         "_transport",
+        "_waiting",
+        "_written",
         "paused",
     )
 
@@ -73,7 +77,9 @@ class Connection(asyncio.Protocol):
         self._heard = shared.now()
         self._pinged = False
         self._closing = False
-        self._backlog = 0  # bytes in the write buffer at the last sweep
+        self._written = 0  # bytes, ever
+        self._taken = 0  # of these, gone from the write buffer at the last sweep
+        self._waiting: float | None = None  # since when the write buffer has held something, and nothing was taken
         self._owed = 0  # bytes of answers written since the buffer went over its bound
         self.paused = False
         high = shared.limits.max_buffer
@@ -123,13 +129,14 @@ class Connection(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Write frames. For data the caller has looked at ``paused``."""
+        self._written += len(data)
         self._transport.write(data)
 
     def tell(self, frame: bytes) -> None:
         """Write what may as well be left out: a heartbeat, and how far those have come whose filter hides it."""
         if self.paused or self._closing:
             return
-        self._transport.write(frame)
+        self.send(frame)
         for subscription in self._session.subscriptions:
             if subscription.where is not None:
                 self._tell_progress(subscription)
@@ -138,13 +145,13 @@ class Connection(asyncio.Protocol):
         offset = self._shared.hub.reached(subscription)
         if offset > subscription.told:
             subscription.told = offset
-            self._transport.write(control_frame(Progress(subscription=subscription.channel, offset=offset)))
+            self.send(control_frame(Progress(subscription=subscription.channel, offset=offset)))
 
     def _reply(self, data: bytes) -> None:
         """Write an answer. A client that asks on and on without reading is cut off."""
         if self._transport.is_closing():
             return
-        self._transport.write(data)
+        self.send(data)
         if self.paused:
             self._owed += len(data)
             if self._owed > CONTROL_ALLOWANCE:
@@ -261,14 +268,14 @@ class Connection(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """Ping a silent client, drop a dead one. Taking data counts as a sign of life, even byte by byte."""
         timing = self._shared.timing
-        size = self._transport.get_write_buffer_size()
-        if size < self._backlog and not self._closing:
-            self._heard = now
-        self._backlog = size
+        self._look_at_buffer(now)
         silent = now - self._heard
         if self._closing:
             if silent > timing.closing:
                 self._transport.abort()
+        elif self._waiting is not None and now - self._waiting > timing.unread:
+            self._shared.stats.unread += 1
+            self.fail(UNREAD, self._farewell())
         elif silent > timing.silence:
             self._shared.stats.silent += 1
             self.abort()
@@ -276,3 +283,28 @@ class Connection(asyncio.Protocol):
             self._pinged = True
             self._protocol.send_ping(b"")
             self._flush()
+
+    def _look_at_buffer(self, now: float) -> None:
+        """See whether anything was taken of what waited at the last sweep."""
+        size = self._transport.get_write_buffer_size()
+        taken = self._written - size
+        if self._waiting is not None and taken > self._taken:
+            self._waiting = now
+            if not self._closing:
+                self._heard = now
+        self._taken = taken
+        if not size:
+            self._waiting = None
+        elif self._waiting is None:
+            self._waiting = now
+
+    def _farewell(self) -> str:
+        """How far each subscription was sent, as far as a close frame has room."""
+        shared, said = self._shared, "nothing was read for too long; sent up to"
+        for subscription in self._session.subscriptions:
+            bounds = shared.rules.bounds(subscription.channel)
+            epoch = bounds.epoch if bounds else ""
+            more = f"{said} {subscription.channel} {epoch}:{shared.hub.reached(subscription)}"
+            if len(more.encode()) <= _MAX_REASON:
+                said = more
+        return said

@@ -24,6 +24,7 @@ class Timing:
     heartbeat: float = 15.0
     ping: float = 20.0  # silence after which a WebSocket ping asks whether anybody is there
     silence: float = 40.0  # silence after which nobody is
+    unread: float = 30.0  # data waits and none of it is taken: after so long the client is closed
     handshake: float = 10.0  # from accept to the end of the opening handshake, or of a plain HTTP answer
     closing: float = 10.0  # from our close frame to the end of the connection
     sweep: float = 1.0  # how often these are looked at

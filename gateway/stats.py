@@ -23,5 +23,6 @@ class Stats:
     demotions: int = 0  # live subscriptions sent back to replaying because their buffer was full
     gaps: int = 0  # gap frames made for one subscriber (retention, epoch)
     silent: int = 0  # connections cut because nothing was heard of them
+    unread: int = 0  # connections closed because they read nothing of what waited
     overruns: int = 0  # connections cut because they asked and did not read
     slow_handshakes: int = 0  # connections cut before they had said what they want

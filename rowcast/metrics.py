@@ -95,6 +95,7 @@ _SINCE_START = {
     "demotions": "Live subscriptions sent back to replay",
     "gaps": "Gap frames made for one subscriber",
     "silent": "Connections cut for silence",
+    "unread": "Connections closed for reading nothing",
     "overruns": "Connections cut for asking without reading",
 }
 

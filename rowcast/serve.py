@@ -21,6 +21,7 @@ from cdc.errors import SourceError
 from cdc.fetch import TableChannel
 from cdc.position import unfed
 from cdc.reader import Origin
+from gateway.limits import Timing
 from gateway.server import Gateway
 from journal.errors import JournalDamaged, JournalError, JournalFull, JournalLocked
 from journal.sqlite import SqliteJournal
@@ -130,6 +131,7 @@ class _Serve:
             max_buffer=settings.max_buffer,
             max_subscriptions=settings.max_subscriptions,
             max_message=settings.max_message,
+            timing=Timing(unread=settings.unread_seconds),
             ahead=self._journal.doubt,
             columns=lambda channel: self._settings.channels[channel].columns,
         )

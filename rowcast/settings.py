@@ -23,6 +23,7 @@ Text = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Size = Annotated[int, Meta(ge=1024, le=1 << 30)]
 Hours = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0)]
 Origin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s?#@]+)$")]
 Names = Annotated[tuple[Text, ...], Meta(min_length=1)]
 ServerId = Annotated[int, Meta(ge=1, le=2**32 - 1)]
@@ -83,6 +84,7 @@ class Gateway(Struct, frozen=True):
     max_buffer: Annotated[Size, _about("bytes waiting for a slow client before it falls back to replay")] = 1 << 20
     max_subscriptions: Annotated[int, Meta(ge=1), _about("subscriptions of one connection")] = 64
     max_message: Annotated[Size, _about("largest message a client may send, bytes")] = 64 << 10
+    unread_seconds: Annotated[Seconds, _about("until a client that reads nothing of what waits is closed")] = 30.0
 
 
 class Auth(Struct, frozen=True):

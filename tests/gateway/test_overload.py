@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import json
+from contextlib import AsyncExitStack
 from random import Random
 
 import pytest
-from websockets.frames import Opcode
+from websockets.frames import Close, Opcode
 from websockets.http11 import Request
 
+from gateway.connection import UNREAD
 from gateway.door import Door
 from gateway.limits import Timing
 from gateway.server import Gateway
+from gateway.subscription import Mode
 from tests.gateway.clients import UPGRADE, RawClient, client, masked, request
 from tests.gateway.conftest import MakeGateway
 from tests.gateway.stored import StoredJournal
@@ -62,6 +66,91 @@ async def test_a_client_that_does_not_read_loses_nothing(make_gateway: MakeGatew
     gateway.publish(await journal.append(CCTV, [b"{}"]))
     assert (await slow.take())["offset"] == 1001
     slow.close()
+
+
+PATIENT = Timing(heartbeat=3600.0, ping=3600.0, silence=7200.0, sweep=3600.0)
+
+
+async def full(gateway: Gateway, journal: StoredJournal, **subscribe: object) -> RawClient:
+    """A client that has stopped reading, with its buffer over the bound."""
+    slow = await RawClient.open(gateway, receive_buffer=4096)
+    await slow.say(type="subscribe", channel=CCTV, **subscribe)
+    await until(lambda: gateway.stats.subscriptions == 1)
+    while buffered(gateway) <= ROOM:
+        gateway.publish(await journal.append(CCTV, [LARGE]))
+    return slow
+
+
+async def test_a_client_that_never_reads_again_is_closed(make_gateway: MakeGateway, journal: StoredJournal) -> None:
+    """After its time it is closed, never having cost more than the bound; the others get everything meanwhile."""
+    gateway = await make_gateway(max_buffer=ROOM, timing=PATIENT)
+    slow = await full(gateway, journal, id=1)
+    sent = journal.head(CCTV)
+    async with AsyncExitStack() as stack:
+        others = [await stack.enter_async_context(client(gateway)) for _ in range(20)]
+        for other in others:
+            await other.ask(type="subscribe", channel=CCTV)
+            assert (await other.take())["type"] == "live"
+        most = 0
+        for n in range(100):
+            gateway.publish(await journal.append(CCTV, [LARGE]))
+            most = max(most, *(each._transport.get_write_buffer_size() for each in gateway._shared.connections))
+            assert [await other.take_events(1) for other in others] == [[sent + n + 1]] * 20
+        now = gateway._shared.now()
+        for later in (0, 29, 31):
+            assert gateway.stats.unread == 0
+            for connection in list(gateway._shared.connections):
+                connection.sweep(now + later)
+        assert gateway.stats.unread == 1
+        assert most < ROOM + 2 * len(LARGE)
+        for other in others:
+            assert await other.ask(type="ping") == {"type": "pong"}
+    received = 0
+    while (frame := await slow.frame()) is not None and frame.opcode is Opcode.TEXT:
+        received = json.loads(bytes(frame.data)).get("offset", 0)
+    assert frame is not None
+    close = Close.parse(frame.data)
+    assert close.code == UNREAD
+    assert close.reason == f"nothing was read for too long; sent up to {CCTV} k3f9:{received}"
+    slow.close()
+
+
+async def test_a_client_that_reads_a_little_is_kept(make_gateway: MakeGateway, journal: StoredJournal) -> None:
+    """Whoever takes anything within the time stays, as often as need be, and gets everything in the end."""
+    gateway = await make_gateway(max_buffer=ROOM, timing=PATIENT)
+    slow = await full(gateway, journal)
+    (connection,) = gateway._shared.connections
+    now = gateway._shared.now()
+    seen: list[int] = []
+    for later in range(0, 200, 25):
+        connection.sweep(now + later)
+        waited = buffered(gateway)
+        while buffered(gateway) >= waited and gateway._shared.hub.published(CCTV) > len(seen):
+            seen += [frame["offset"] for frame in [await slow.take()] if "channel" in frame]
+        gateway.publish(await journal.append(CCTV, [LARGE] * 3))
+    while len(seen) < journal.head(CCTV):
+        seen += [frame["offset"] for frame in [await slow.take()] if "channel" in frame]
+    assert seen == list(range(1, journal.head(CCTV) + 1))
+    assert (gateway.stats.unread, gateway.stats.connections) == (0, 1)
+    slow.close()
+
+
+async def test_the_farewell_fits_its_frame(make_gateway: MakeGateway, journal: StoredJournal) -> None:
+    """However long the channels' names, the reason says of as many as a close frame has room for."""
+    gateway = await make_gateway()
+    async with client(gateway) as web:
+        await web.say(type="subscribe", channel=CCTV)
+        await web.say(type="subscribe", channel="scraped_updates")
+        await until(lambda: gateway.stats.subscriptions == 2)
+        (connection,) = gateway._shared.connections
+        said = connection._farewell()
+        assert said.endswith("sent up to cctv_updates k3f9:0 scraped_updates k3f9:0")
+        for subscription in connection._session.subscriptions:
+            subscription.offset = 10**30
+            subscription.mode = Mode.REPLAYING
+        assert len(connection._farewell()) <= 123
+        for subscription in connection._session.subscriptions:
+            subscription.mode = Mode.CLOSED
 
 
 async def test_a_slow_replay_is_paged(make_gateway: MakeGateway, journal: StoredJournal) -> None:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from gateway import limits, server, wire
+from gateway.connection import NEW_EPOCH, UNREAD
 from gateway.replay import JOURNAL_FAILED
 from gateway.server import Gateway
 from gateway.session import Rules, Session
@@ -104,6 +105,7 @@ def test_the_numbers_are_ours() -> None:
     assert f"every {timing.heartbeat:.0f} seconds" in TEXT
     assert f"After {timing.ping:.0f} seconds" in TEXT
     assert f"after {timing.silence:.0f} seconds of silence" in TEXT
+    assert f"closed after {timing.unread:.0f} seconds" in TEXT
     assert f"within {timing.handshake:.0f} seconds" in TEXT
     assert f"at most {limits.MAX_HEAD // 1024} KiB" in TEXT
     assert f"{limits.CONTROL_ALLOWANCE // 1024} KiB beyond" in TEXT
@@ -111,4 +113,5 @@ def test_the_numbers_are_ours() -> None:
     assert f"at most {bounds.max_message // 1024} KiB (`gateway.max_message`)" in TEXT
     assert f"up to {bounds.max_subscriptions} subscriptions" in TEXT
     assert json.dumps(server._RECONNECT_MS).replace(" ", "") in TEXT
-    assert f"| {JOURNAL_FAILED} |" in TEXT
+    for code in (JOURNAL_FAILED, NEW_EPOCH, UNREAD):
+        assert f"| {code} |" in TEXT
