@@ -124,7 +124,7 @@ class Handover(RuleBasedStateMachine):
     @rule(who=who, count=st.integers(1, 8), then=schedules)
     def trim(self, who: int, count: int, then: list[int]) -> None:
         """Retention comes by, perhaps under somebody's hands."""
-        self.world.trim(self.world.clients[who], count)
+        self.world.trim(count, self.world.clients[who])
         self._run(then)
 
     @rule(full=st.booleans(), seconds=st.sampled_from([0.3, 1.0, 16.0]))
@@ -174,6 +174,17 @@ class Handover(RuleBasedStateMachine):
         if kind in ("ours", "another"):
             return {"epoch": self.world.journal.epoch if kind == "ours" else "another", "offset": int(number)}
         return {"offset": 0} if kind == "beginning" else {}
+
+    @rule(who=who, start=starts, count=st.integers(1, 3), then=schedules)
+    def overtaken(self, who: int, start: str, count: int, then: list[int]) -> None:
+        """Somebody asks while retention has let go of a few events and nobody knows of it yet."""
+        client = self.world.clients[who]
+        self._open(client)
+        channel = self.world.trim(count)
+        self._run([2, -1])
+        if client.open:
+            client.subscribe(channel, **self._where(client, channel, start))
+        self._run(then)
 
     @rule(who=who, channel=channels, then=schedules)
     def unsubscribe(self, who: int, channel: str, then: list[int]) -> None:

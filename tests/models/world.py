@@ -64,7 +64,11 @@ class World:
     def start(self) -> None:
         """Open the journal, listen, and go on where the checkpoint says."""
         epoch = describe(self._path).epoch if self._path.exists() else None
-        self.journal = self.loop.complete(self._open())
+        try:
+            self.journal = self.loop.complete(self._open())
+        except JournalError as error:
+            raise AssertionError(f"it does not start: {error}") from error
+        self._running = True
         self._may_be_older = self.journal.epoch == epoch
         self.gateway = Gateway(
             self.journal,
@@ -142,9 +146,11 @@ class World:
 
     def close(self) -> None:
         """Stop for good."""
-        self.loop.abandon()
-        self.journal._pages.close()
-        self.journal._writer.close()
+        if self._running:
+            self._running = False
+            self.loop.abandon()
+            self.journal._pages.close()
+            self.journal._writer.close()
 
     def _spawn(self, work: Callable[..., Coroutine[Any, Any, object]], *args: Any) -> None:
         self.loop.call(self.loop.create_task, _surviving(work, *args))
@@ -168,14 +174,15 @@ class World:
         self._rows[channel].append(self._numbers)
         return Change(channel, INSERT, b'{"n":%d,"x":"%b"}' % (self._numbers, b"x" * size))
 
-    def trim(self, reader: Client, count: int) -> None:
+    def trim(self, count: int, reader: Client | None = None) -> str:
         """Retention comes by and wants so many events of the largest channel, from where a reader is if it reads it."""
         states = self.journal.channels()
         kept = {name: self._sizes[name][state.floor - 1 : state.head] for name, state in states.items()}
         largest = max(kept, key=lambda name: sum(kept[name]))
-        if largest in reader.following:
+        if reader and largest in reader.following:
             count += max(0, reader.following[largest].offset - states[largest].floor + 1)
         self._spawn(self.journal.trim, _FOREVER, sum(map(sum, kept.values())) - sum(kept[largest][:count]))
+        return largest
 
     def threads(self, which: int) -> None:
         """One of the threads' works is done."""
@@ -198,7 +205,10 @@ class World:
     def check(self) -> None:
         """What holds between any two steps."""
         for error in self.loop.errors:
-            raise error.get("exception") or AssertionError(error["message"])
+            cause = error.get("exception")
+            if isinstance(cause, AssertionError):
+                raise cause
+            raise AssertionError(f"{error['message']}: {cause!r}") from cause
         for channel in CHANNELS:
             head, published = self.journal.head(channel), self.gateway._shared.hub.published(channel)
             assert head == published, f"{channel}: the head is {head}, published is {published}"
