@@ -1,104 +1,214 @@
-"""MySQL's binary JSON to JSON text. Format: the comment at the top of MySQL's ``json_binary.h``."""
+"""MySQL's binary JSON to JSON text, each byte looked at once. Format: the comment at the top of ``json_binary.h``.
+
+Documents in one column mostly have the same keys with the same types of values. What follows from those alone, the
+*outline* of a container, is worked out once and kept: a struct that reads all value entries, and the text around them.
+"""
 
 from __future__ import annotations
 
 import struct
-
-import msgspec
+from collections.abc import Callable
+from typing import NamedTuple
 
 from cdc import tablemap, values
 from cdc.errors import MalformedEvent
+from cdc.values import encode
 
-_encode = msgspec.json.Encoder().encode
 _SMALL_OBJECT, _LARGE_OBJECT, _SMALL_ARRAY, _LARGE_ARRAY, _LITERAL = 0, 1, 2, 3, 4
-_INTEGERS = {5: "<h", 6: "<H", 7: "<i", 8: "<I", 9: "<q", 10: "<Q"}
-_INLINE = frozenset({_LITERAL, 5, 6})
-_INLINE_LARGE = _INLINE | {7, 8}
-_LITERALS = {0: b"null", 1: b"true", 2: b"false"}
 _DOUBLE, _STRING, _OPAQUE = 11, 12, 15
+_LITERALS = {0: b"null", 1: b"true", 2: b"false"}
+
+# Value entries are a type and two bytes, in large containers four: the value itself where it fits, else its offset.
+_INLINE = {_LITERAL: "H", 5: "h", 6: "H"}
+_INLINE_LARGE = {_LITERAL: "H2x", 5: "h2x", 6: "H2x", 7: "i", 8: "I"}
+
+_KEPT = 2048  # outlines, which a column of documents that are all different would otherwise pile up
+_LONGEST = 1024  # bytes of what an outline is known by; longer ones are seldom met again
+
+
+class _Format(NamedTuple):
+    """The two sizes that containers come in: ``head`` reads count and size, ``pair`` a key's offset and length."""
+
+    head: struct.Struct
+    pair: struct.Struct
+    entry: int
+    inline: dict[int, str]
+    offset: str
+
+
+_SMALL = _Format(struct.Struct("<HH"), struct.Struct("<HH"), 3, _INLINE, "H")
+_LARGE = _Format(struct.Struct("<II"), struct.Struct("<IH"), 5, _INLINE_LARGE, "I")
+_FORMATS = (_SMALL, _LARGE, _SMALL, _LARGE)
+
+Reader = Callable[[bytes, int], bytes]
+"""Reads the value at an offset: its JSON text."""
+
+
+class _Outline(NamedTuple):
+    """``form`` takes what ``entries`` reads, after the values that lie elsewhere were read in their places."""
+
+    entries: Callable[[bytes, int], tuple[int, ...]]
+    form: bytes
+    literals: tuple[int, ...]
+    elsewhere: tuple[tuple[int, Reader], ...]
+
+
+_outlines: tuple[dict[bytes, _Outline], ...] = ({}, {}, {}, {})
 
 
 def document(data: bytes) -> bytes:
-    """The JSON document in ``data`` as text, keys in the server's order; an empty column value reads as null."""
+    """The JSON document in ``data`` as text, keys in the server's order; an empty column value reads as null.
+
+    Raises MalformedEvent when it is damaged, or holds a type that this version does not know.
+    """
     if not data:
         return b"null"
     try:
-        return _value(data, data[0], 1)
-    except (IndexError, struct.error) as error:
-        raise MalformedEvent("a JSON column ends in the middle of its document") from error
+        return _reader(data[0])(data, 1)
+    except (LookupError, struct.error, TypeError) as error:
+        raise MalformedEvent(f"a JSON column holds no document: {error!r}") from error
 
 
-def _value(data: bytes, kind: int, at: int) -> bytes:
-    if kind <= _LARGE_ARRAY:
-        return _container(data, kind, at)
-    if kind == _LITERAL:
-        return _LITERALS[data[at]]
-    if kind in _INTEGERS:
-        return b"%d" % struct.unpack_from(_INTEGERS[kind], data, at)[0]
-    if kind == _DOUBLE:
-        return values.encode(struct.unpack_from("<d", data, at)[0])
-    if kind == _STRING:
-        size, at = _size(data, at)
-        return _encode(data[at : at + size].decode("utf-8", "replace"))
-    if kind == _OPAQUE:
-        size, start = _size(data, at + 1)
-        return _opaque(data[at], data[start : start + size])
-    raise MalformedEvent(f"a JSON column holds a value of the unknown type {kind}")
+def _reader(kind: int) -> Reader:
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise MalformedEvent(f"a JSON column holds a value of the unknown type {kind}")
+    return reader
 
 
-def _container(data: bytes, kind: int, base: int) -> bytes:
-    """An object or array; its offsets count from ``base``. Small ones hold 16-bit offsets, large ones 32-bit."""
-    large = kind in (_LARGE_OBJECT, _LARGE_ARRAY)
-    width, number = (4, "<I") if large else (2, "<H")
-    (count,) = struct.unpack_from(number, data, base)
-    at = base + 2 * width
-    keys: list[bytes] = []
-    if kind <= _LARGE_OBJECT:
-        for i in range(count):
-            offset, size = struct.unpack_from(number + "H", data, at + i * (width + 2))
-            keys.append(_encode(data[base + offset : base + offset + size].decode()))
-        at += count * (width + 2)
-    items = []
-    inline = _INLINE_LARGE if large else _INLINE
-    for i in range(count):
-        entry = at + i * (width + 1)
-        item = data[entry]
-        where = entry + 1 if item in inline else base + struct.unpack_from(number, data, entry + 1)[0]
-        items.append(_value(data, item, where))
-    if kind <= _LARGE_OBJECT:
-        return b"{" + b",".join([key + b":" + item for key, item in zip(keys, items, strict=True)]) + b"}"
-    return b"[" + b",".join(items) + b"]"
+def _container(kind: int) -> Reader:
+    head, pair, entry, *_ = form = _FORMATS[kind]
+    keyed = kind <= _LARGE_OBJECT
+    known = _outlines[kind]
+    read_head, read_pair = head.unpack_from, pair.unpack_from
+
+    def read(data: bytes, base: int) -> bytes:
+        count, _ = read_head(data, base)
+        if not count:
+            return b"{}" if keyed else b"[]"
+        keys = base + head.size
+        if keyed:
+            at = keys + count * pair.size
+            names = at + count * entry
+            offset, size = read_pair(data, at - pair.size)  # of the last: names lie in the order of their entries
+            mark = data[keys:at] + data[at:names:entry] + data[names : base + offset + size]
+        else:
+            at = keys
+            mark = data[at : at + count * entry : entry]
+        outline = known.get(mark)
+        if outline is None:
+            outline = _outline(form, data[at : at + count * entry : entry], _names(data, base, keys, at, pair))
+            _keep(known, mark, outline)
+        return _fill(outline, data, base, at)
+
+    return read
+
+
+def _fill(outline: _Outline, data: bytes, base: int, at: int) -> bytes:
+    entries, form, literals, elsewhere = outline
+    if not literals and not elsewhere:
+        return form % entries(data, at)
+    found: list[int | bytes] = [*entries(data, at)]
+    for i in literals:
+        found[i] = _LITERALS[found[i]]  # type: ignore[index]  # nothing but numbers was read
+    for i, read in elsewhere:
+        found[i] = read(data, base + found[i])  # type: ignore[operator]  # the same
+    return form % tuple(found)
+
+
+def _names(data: bytes, base: int, at: int, end: int, pair: struct.Struct) -> list[bytes]:
+    """The keys of an object, as JSON with their colons."""
+    found = []
+    for offset, size in pair.iter_unpack(data[at:end]):
+        name = data[base + offset : base + offset + size]
+        found.append(encode(name.decode("utf-8", "replace")) + b":")
+    return found
+
+
+def _outline(form: _Format, kinds: bytes, names: list[bytes]) -> _Outline:
+    letters, texts, literals, elsewhere = ["<"], [], [], []
+    for i, kind in enumerate(kinds):
+        inline = form.inline.get(kind)
+        letters.append("x" + (inline or form.offset))
+        texts.append(b"%d" if inline and kind != _LITERAL else b"%b")
+        if kind == _LITERAL:
+            literals.append(i)
+        elif not inline:
+            elsewhere.append((i, _reader(kind)))
+    if names:
+        pairs = [name.replace(b"%", b"%%") + text for name, text in zip(names, texts, strict=True)]
+        text = b"{" + b",".join(pairs) + b"}"
+    else:
+        text = b"[" + b",".join(texts) + b"]"
+    return _Outline(struct.Struct("".join(letters)).unpack_from, text, tuple(literals), tuple(elsewhere))
+
+
+def _keep(known: dict[bytes, _Outline], mark: bytes, outline: _Outline) -> None:
+    if len(mark) <= _LONGEST:
+        if len(known) >= _KEPT:
+            known.clear()
+        known[mark] = outline
+
+
+def _integer(letter: str) -> Reader:
+    unpack = struct.Struct("<" + letter).unpack_from
+    return lambda data, at: b"%d" % unpack(data, at)
+
+
+_double = struct.Struct("<d").unpack_from
+
+
+def _string(data: bytes, at: int) -> bytes:
+    size = data[at]
+    if size < 0x80:
+        return encode(data[at + 1 : at + 1 + size].decode("utf-8", "replace"))
+    size, at = _size(data, at)
+    return encode(data[at : at + size].decode("utf-8", "replace"))
 
 
 def _size(data: bytes, at: int) -> tuple[int, int]:
-    """A length in groups of seven bits, least significant first."""
-    size = shift = 0
-    while True:
+    """A length in groups of seven bits, least significant first, and the offset behind it."""
+    byte = data[at]
+    size, shift = byte & 0x7F, 7
+    at += 1
+    while byte > 0x7F:
         byte = data[at]
         at += 1
         size |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return size, at
         shift += 7
+    return size, at
 
 
-def _opaque(kind: int, raw: bytes) -> bytes:
+def _opaque(data: bytes, at: int) -> bytes:
     """A value of an SQL type inside a document: decimals are numbers, dates print as MySQL prints them."""
+    kind = data[at]
+    size, at = _size(data, at + 1)
+    raw = data[at : at + size]
     if kind == tablemap.NEWDECIMAL:
         return values.decimal(raw[2:], raw[0], raw[1])
     if kind in (tablemap.DATE, tablemap.DATETIME, tablemap.TIMESTAMP, tablemap.TIME):
-        return _encode(_temporal(kind, int.from_bytes(raw, "little", signed=True)))
-    return _encode(f"base64:type{kind}:" + values.base64(raw).decode())
+        return b'"%b"' % _temporal(kind, int.from_bytes(raw, "little", signed=True))
+    return b'"base64:type%d:%b"' % (kind, values.base64(raw))
 
 
-def _temporal(kind: int, packed: int) -> str:
-    sign = "-" if packed < 0 else ""
+def _temporal(kind: int, packed: int) -> bytes:
+    sign = b"-" if packed < 0 else b""
     seconds, micro = divmod(abs(packed), 1 << 24)
     minute, second = seconds >> 6 & 63, seconds & 63
     if kind == tablemap.TIME:
-        return f"{sign}{seconds >> 12 & 1023:02d}:{minute:02d}:{second:02d}.{micro:06d}"
+        return b"%b%02d:%02d:%02d.%06d" % (sign, seconds >> 12 & 1023, minute, second, micro)
     months = seconds >> 22
-    day = f"{months // 13:04d}-{months % 13:02d}-{seconds >> 17 & 31:02d}"
+    day = b"%04d-%02d-%02d" % (months // 13, months % 13, seconds >> 17 & 31)
     if kind == tablemap.DATE:
         return day
-    return f"{day} {seconds >> 12 & 31:02d}:{minute:02d}:{second:02d}.{micro:06d}"
+    return b"%b %02d:%02d:%02d.%06d" % (day, seconds >> 12 & 31, minute, second, micro)
+
+
+_READERS: dict[int, Reader] = {
+    **{kind: _container(kind) for kind in (_SMALL_OBJECT, _LARGE_OBJECT, _SMALL_ARRAY, _LARGE_ARRAY)},
+    _LITERAL: lambda data, at: _LITERALS[data[at]],
+    **{kind: _integer(letter) for kind, letter in {5: "h", 6: "H", 7: "i", 8: "I", 9: "q", 10: "Q"}.items()},
+    _DOUBLE: lambda data, at: encode(_double(data, at)[0]),
+    _STRING: _string,
+    _OPAQUE: _opaque,
+}
