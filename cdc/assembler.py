@@ -113,24 +113,22 @@ class Assembler:
 
         Raises MalformedEvent when the event does not parse, or a rows event comes without its table map.
         """
-        try:
-            return self._feed(event)
-        except BROKEN as error:
-            raise MalformedEvent(f"an event of type {event[4]} at {self.file}:{self.offset} ends early") from error
-
-    def _feed(self, event: bytes) -> Committed | None:
         header = ev.parse_header(event)
-        if header.kind == ev.FORMAT_DESCRIPTION:
-            self._checksums = ev.uses_checksum(event)
-        if self._checksums and header.timestamp:  # artificial events may carry none
-            ev.check_crc(event)
-        end = len(event) - 4 if self._checksums else len(event)
-        handler = self._handlers.get(header.kind)
-        if handler is None:
-            handler = self._unlisted
-        done = handler(header, event[ev.HEADER_SIZE : end])
-        if header.end and header.kind != ev.ROTATE:
-            self.offset = header.end
+        timestamp, kind, _, _, end, _ = header
+        try:
+            if kind == ev.FORMAT_DESCRIPTION:
+                self._checksums = ev.uses_checksum(event)
+            if not self._checksums:
+                body = event[ev.HEADER_SIZE :]
+            else:
+                if timestamp:  # artificial events may carry none
+                    ev.check_crc(event)
+                body = event[ev.HEADER_SIZE : -4]
+            done = self._handlers.get(kind, self._unlisted)(header, body)
+        except BROKEN as error:
+            raise MalformedEvent(f"an event of type {kind} at {self.file}:{self.offset} ends early") from error
+        if end and kind != ev.ROTATE:
+            self.offset = end
         return done
 
     # The log itself
@@ -170,9 +168,15 @@ class Assembler:
 
     def _begin(self, header: ev.Header, gtid: ev.Gtid) -> None:
         self._reset()
-        if header.end:
-            self._boundary = Position(self.file, header.end - header.size, self._gtid_text())
+        start = header.end - header.size
+        if header.end and not self._is_boundary(start):
+            self._boundary = Position(self.file, start, self._gtid_text())
         self._gtid, self._committed = gtid.text, gtid.committed
+
+    def _is_boundary(self, offset: int) -> bool:
+        """Whether the last transaction ended there, as it mostly did."""
+        known = self._boundary
+        return known.offset == offset and known.file == self.file and (known.gtid is None) is (self._gtids is None)
 
     def _mariadb_gtid(self, header: ev.Header, body: bytes) -> None:
         gtid = ev.parse_mariadb_gtid(body, header.server_id)
@@ -251,6 +255,9 @@ class Assembler:
         return None
 
     def _query(self, header: ev.Header, body: bytes) -> Committed | None:
+        if ev.is_begin(body):
+            self._open = True
+            return None
         query = ev.parse_query(body)
         kind = statements.classify(query.sql)
         end = self._ends.get(kind)

@@ -152,7 +152,7 @@ def _keep(known: dict[bytes, _Outline], mark: bytes, outline: _Outline) -> None:
 
 def _integer(letter: str) -> Reader:
     unpack = struct.Struct("<" + letter).unpack_from
-    return lambda data, at: b"%d" % unpack(data, at)
+    return lambda data, at: b"%d" % unpack(data, at)[0]
 
 
 _double = struct.Struct("<d").unpack_from

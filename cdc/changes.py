@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 
 import msgspec
@@ -28,6 +30,10 @@ class Feed(NamedTuple):
     events: tuple[str, ...] = (INSERT,)
 
 
+# A change is made of all its fields, without a step of Python for each: a transaction may have a million.
+_as_change: Callable[[Iterable[object]], Change] = partial(tuple.__new__, Change)
+
+
 def changes(feed: Feed, kind: int, body: bytes, rows: ev.Rows) -> list[Change]:
     """The channel's changes in a rows event of type ``kind``; raises UndecodableRow.
 
@@ -38,7 +44,8 @@ def changes(feed: Feed, kind: int, body: bytes, rows: ev.Rows) -> list[Change]:
     if op not in feed.events:
         return []
     if op != UPDATE:
-        return [Change(feed.channel, op, message) for message in feed.decode(body, rows, len(body))]
+        messages = feed.decode(body, rows, len(body))
+        return list(map(_as_change, zip(repeat(feed.channel), repeat(op), messages, repeat(b""), strict=False)))
     if kind == ev.PARTIAL_UPDATE_ROWS:
         raise UndecodableRow(
             f"{feed.table}: a row was logged with parts of its JSON documents only;"

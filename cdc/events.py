@@ -6,7 +6,6 @@ Formats: MySQL's source documentation of ``binary_log::*_event``, MariaDB's "Rep
 from __future__ import annotations
 
 import struct
-import uuid
 import zlib
 from typing import NamedTuple
 
@@ -69,7 +68,8 @@ PACKED = ROWS | {QUERY, TABLE_MAP, XID, XA_PREPARE}
 
 IGNORABLE_FLAG = 0x80
 HEADER_SIZE = 19
-_HEADER = struct.Struct("<IBIIIH")
+_HEADER = struct.Struct("<IBIIIH").unpack_from
+_CRC_OF_ALL = 0x2144DF1C  # the CRC-32 of any data with its own little-endian CRC-32 behind it
 _CHECKSUM_CRC32 = 1
 
 
@@ -86,9 +86,10 @@ class Header(NamedTuple):
 
 def parse_header(event: bytes) -> Header:
     """The 19 bytes that begin every event."""
-    if len(event) < HEADER_SIZE:
-        raise MalformedEvent(f"an event of {len(event)} bytes is shorter than its header")
-    return Header._make(_HEADER.unpack_from(event))
+    try:
+        return tuple.__new__(Header, _HEADER(event))  # what _make does, without its steps: there is one for each event
+    except struct.error:
+        raise MalformedEvent(f"an event of {len(event)} bytes is shorter than its header") from None
 
 
 def is_heartbeat(event: bytes) -> bool:
@@ -98,7 +99,7 @@ def is_heartbeat(event: bytes) -> bool:
 
 def check_crc(event: bytes) -> None:
     """Raise MalformedEvent when the event's last four bytes are not the CRC-32 of the others."""
-    if zlib.crc32(memoryview(event)[:-4]) != int.from_bytes(event[-4:], "little"):
+    if zlib.crc32(event) != _CRC_OF_ALL:
         raise MalformedEvent(f"an event of type {event[4]} fails its checksum: it was damaged on disk or on the way")
 
 
@@ -126,6 +127,11 @@ def parse_query(body: bytes) -> Query:
     return Query(schema, body[at:].decode("utf-8", "replace"))
 
 
+def is_begin(body: bytes) -> bool:
+    """Whether a query event is the BEGIN that stands before each of MySQL's transactions, and nothing else."""
+    return body.endswith(b"BEGIN") and statement_start(body) == len(body) - 5
+
+
 def statement_start(body: bytes) -> int:
     """Where the statement itself begins in a query event: behind its status block and the schema's name."""
     schema_size = body[8]
@@ -151,13 +157,18 @@ def parse_mariadb_gtid(body: bytes, server_id: int) -> Gtid:
 
 def parse_mysql_gtid(body: bytes) -> Gtid:
     """MySQL's GTID event: flags, source UUID, number, logical clock, and commit times in microseconds (8.0 on)."""
-    source = uuid.UUID(bytes=bytes(body[1:17]))
+    source = _uuid(body[1:17])
     number = int.from_bytes(body[17:25], "little")
     committed = None
     if len(body) >= 49:  # 42 bytes of the 5.7 layout, then the immediate commit time in 7 bytes
         microseconds = int.from_bytes(body[42:49], "little") & ~(1 << 55)
         committed = microseconds / 1e6
     return Gtid(f"{source}:{number}", committed=committed)
+
+
+def _uuid(raw: bytes) -> str:
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def commits_in_one_phase(body: bytes) -> bool:
@@ -182,7 +193,7 @@ def parse_previous_gtids(body: bytes) -> str | None:
         return None
     at, parts = 8, []
     for _ in range(count):
-        source = uuid.UUID(bytes=bytes(body[at : at + 16]))
+        source = _uuid(body[at : at + 16])
         intervals = int.from_bytes(body[at + 16 : at + 24], "little")
         at += 24
         bounds = struct.iter_unpack("<QQ", body[at : at + 16 * intervals])
@@ -221,8 +232,9 @@ def parse_rows(body: bytes, kind: int) -> Rows:
     at = 8
     if kind >= WRITE_ROWS:
         at += int.from_bytes(body[8:10], "little")
-    columns, at = read_length(body, at)
-    width = (columns + 7) // 8
+    columns = body[at]
+    columns, at = (columns, at + 1) if columns < 251 else read_length(body, at)
+    width = columns + 7 >> 3
     present = body[at : at + width]
     at += width
     after = b""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+
 from cdc.errors import MalformedEvent
 
 _LARGEST = 0xFFFFFF  # a payload of this size is continued in the next packet
+_HEAD = struct.Struct("<I").unpack_from  # three bytes of size and the sequence number
 
 
 class PacketCutter:
@@ -14,36 +17,44 @@ class PacketCutter:
     """
 
     def __init__(self, sequence: int) -> None:
-        self._buffer = bytearray()
+        self._held: list[bytes] = []  # the beginning of a packet that is not whole yet
+        self._missing = 0  # at least so many bytes
         self._sequence = sequence
         self._pieces: list[bytes] = []
 
     def feed(self, data: bytes | memoryview) -> list[bytes]:
         """The payloads that ``data`` completes, in order; raises MalformedEvent when one is missing."""
-        buffer = self._buffer
-        buffer += data
+        if len(data) < self._missing:
+            self._held.append(bytes(data))
+            self._missing -= len(data)
+            return []
+        buffer = b"".join([*self._held, data])
         packets: list[bytes] = []
         at, have = 0, len(buffer)
-        while have - at >= 4:
-            size = buffer[at] | buffer[at + 1] << 8 | buffer[at + 2] << 16
+        end = 4
+        while end <= have:
+            (head,) = _HEAD(buffer, at)
+            size = head & _LARGEST
             end = at + 4 + size
             if end > have:
                 break
-            self._check(buffer[at + 3])
-            payload = bytes(memoryview(buffer)[at + 4 : end])
-            at = end
-            if size == _LARGEST:
-                self._pieces.append(payload)
-            elif self._pieces:
-                packets.append(b"".join([*self._pieces, payload]))
-                self._pieces.clear()
+            # The server starts again at 0 when it says good-bye in the middle of the stream.
+            if head >> 24 != self._sequence and head >> 24:
+                raise MalformedEvent(f"packet {head >> 24} came where {self._sequence} was due")
+            self._sequence = (head >> 24) + 1 & 0xFF
+            if size == _LARGEST or self._pieces:
+                self._join(buffer[at + 4 : end], packets)
             else:
-                packets.append(payload)
-        del buffer[:at]
+                packets.append(buffer[at + 4 : end])
+            at = end
+            end = at + 4
+        self._held = [buffer[at:]]
+        self._missing = end - have
         return packets
 
-    def _check(self, sequence: int) -> None:
-        # The server starts again at 0 when it says good-bye in the middle of the stream.
-        if sequence not in (self._sequence, 0):
-            raise MalformedEvent(f"packet {sequence} came where {self._sequence} was due")
-        self._sequence = (sequence + 1) & 0xFF
+    def _join(self, piece: bytes, packets: list[bytes]) -> None:
+        """Hold a piece of a large payload until its last one, the first that is not full, is there."""
+        self._pieces.append(piece)
+        if len(piece) < _LARGEST:
+            packets.append(b"".join(self._pieces))
+            self._pieces.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -138,6 +139,8 @@ class MariadbGtids(GtidState):
         return ",".join(gtid for gtid in ours if not other.holds(gtid) or theirs.get(_numbered(gtid)[0], gtid) != gtid)
 
     def __str__(self) -> str:
+        if len(self._newest) == 1:
+            return next(iter(self._newest.values()))
         return ",".join(self._newest[domain] for domain in sorted(self._newest))
 
 
@@ -181,6 +184,8 @@ class MysqlGtids(GtidState):
         for interval in intervals:
             if interval[1] == n - 1:
                 interval[1] = n
+                if len(intervals) == 1:
+                    return
                 break
             if interval[0] <= n <= interval[1]:
                 return
@@ -207,10 +212,10 @@ class MysqlGtids(GtidState):
         return str(missing)
 
     def __str__(self) -> str:
-        return ",".join(
-            source + "".join(f":{a}-{b}" if a != b else f":{a}" for a, b in intervals)
-            for source, intervals in sorted(self._intervals.items())
-        )
+        parts = []
+        for source, intervals in sorted(self._intervals.items()):
+            parts += [source, *[f":{a}-{b}" if a != b else f":{a}" for a, b in intervals], ","]
+        return "".join(parts[:-1])
 
 
 def _joined(intervals: list[list[int]]) -> list[list[int]]:
@@ -232,8 +237,13 @@ def is_tagged(gtids: str) -> bool:
 
 def log_order(file: str, offset: int) -> tuple[int, int]:
     """Sorts places of one server's log: files by their number, then by offset."""
+    return _file_number(file), offset
+
+
+@lru_cache(maxsize=16)
+def _file_number(file: str) -> int:
     number = file.rpartition(".")[2]
-    return (int(number) if number.isdigit() else 0, offset)
+    return int(number) if number.isdigit() else 0
 
 
 def from_server(row: Mapping[str, object]) -> Position:

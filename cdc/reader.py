@@ -164,7 +164,8 @@ class Reader:
         for event in self._source.events():
             committed = assembler.feed(event)
             if committed is not None:
-                newest = committed._replace(changes=())
+                if not backfill.done:
+                    newest = committed._replace(changes=())
                 if overlap.is_new(committed):
                     self._handoff.put(backfill.admit(committed))
             elif is_heartbeat(event):

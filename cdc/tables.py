@@ -58,7 +58,7 @@ class Tables:
         self._captures = captures
         self._compile = compile_decoder
         self._mariadb = mariadb
-        self._known: dict[bytes, Table] = {}
+        self._known: dict[bytes, tuple[int, Table]] = {}
 
     def forget(self) -> None:
         """Begin afresh, as the numbers of table maps do with a new file."""
@@ -66,13 +66,13 @@ class Tables:
 
     def table(self, body: bytes) -> tuple[int, Table]:
         """The number that this table map gives its table, and what to do with the rows."""
-        name = parse_name(body)
-        table = self._known.get(body)
-        if table is None:
+        found = self._known.get(body)
+        if found is None:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
-            table = self._known[body] = self._prepare(name, body)
-        return name.table_id, table
+            name = parse_name(body)
+            found = self._known[body] = name.table_id, self._prepare(name, body)
+        return found
 
     def emptied_by(self, query: Query) -> list[str]:
         """Channels with deletes whose table this statement empties or drops, without a word of its rows."""
