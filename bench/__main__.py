@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import decode, fanout, results
+from bench import decode, fanout, ingest, latency, memory, results, slow, storm
 from bench.figures import Figure, missed, table
 from bench.stage import Stage
 from devenv import settings
@@ -17,6 +17,11 @@ from devenv import settings
 BENCHES: dict[str, Callable[[Stage], list[Figure]]] = {
     "decode": decode.bench,
     "fanout": fanout.bench,
+    "latency": latency.bench,
+    "memory": memory.bench,
+    "storm": storm.bench,
+    "slow": slow.bench,
+    "ingest": ingest.bench,
 }
 
 
