@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -56,41 +57,61 @@ async def drain(journal: SqliteJournal, gateway: Gateway, handoff: Handoff) -> N
 
 
 def feed(handoff: Handoff, port: int) -> None:
-    """In a thread of its own, as the log's reader: transactions of one row, as ordered."""
+    """In a thread of its own, as the log's reader. Each answer says how much CPU time the event loop has used."""
+    loop_clock = time.pthread_getcpuclockid(threading.main_thread().ident or 0)
     print(json.dumps({"ready": port}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)
-        rows = burst(order["burst"]) if "burst" in order else paced(order["rate"], order["seconds"], order["size"])
         count = 0
-        for row in rows:
-            handoff.put(Committed([Change(CHANNEL, INSERT, row)], _NOWHERE, _NOWHERE, None, time.time()))
-            count += 1
-        print(json.dumps({"rows": count}), flush=True)
+        for rows in transactions(order, handoff):
+            changes = [Change(CHANNEL, INSERT, row) for row in rows]
+            handoff.put(Committed(changes, _NOWHERE, _NOWHERE, None, time.time()))
+            count += len(rows)
+        print(json.dumps({"rows": count, "loop_cpu": time.clock_gettime(loop_clock)}), flush=True)
     os._exit(0)
 
 
-def burst(count: int) -> Iterator[bytes]:
-    """So many rows without a pause; the last one says that it is the last."""
+def transactions(order: dict[str, Any], handoff: Handoff) -> Iterator[list[bytes]]:
+    """The rows that an order asks for, in the transactions that they come in."""
+    if "burst" in order:
+        yield from burst(order["burst"])
+    elif "cameras" in order:
+        yield from rounds(order["cameras"], order["rounds"], handoff)
+    elif "rate" in order:
+        yield from paced(order["rate"], order["seconds"], order["size"])
+
+
+def burst(count: int) -> Iterator[list[bytes]]:
+    """So many single rows without a pause; the last one says that it is the last."""
     chance = random.Random(7)  # noqa: S311 - made-up rows
     for number in range(count - 1):
-        yield row(number, document(chance))
-    yield row(count, '{"end":true}')
+        yield [row(number, document(chance))]
+    yield [row(count, '{"end":true}')]
 
 
-def paced(rate: float, seconds: float, size: int) -> Iterator[bytes]:
+def rounds(cameras: int, count: int, handoff: Handoff) -> Iterator[list[bytes]]:
+    """One row for each camera, so many times; a round begins when the one before it has gone out."""
+    for number in range(count):
+        end = "true" if number == count - 1 else "false"
+        yield [row(camera, f'{{"end":{end}}}', camera=camera) for camera in range(cameras)]
+        while not handoff.empty:
+            time.sleep(0.01)
+
+
+def paced(rate: float, seconds: float, size: int) -> Iterator[list[bytes]]:
     """``rate`` rows a second for so long, each of about ``size`` bytes and with its time of writing."""
     chance = random.Random(7)  # noqa: S311 - made-up rows
     began = time.monotonic()
     for number in range(int(rate * seconds)):
         time.sleep(max(0.0, began + number / rate - time.monotonic()))
-        yield row(number, stamped(chance), max(0, size - 220))
+        yield [row(number, stamped(chance), max(0, size - 220))]
 
 
-def row(number: int, data: str, padding: int = 0) -> bytes:
+def row(number: int, data: str, padding: int = 0, camera: int = 17) -> bytes:
     """A row as the decoder makes it."""
     url = f"https://cdn.example/17/2026-11-23/{number:09}.jpg" + "x" * padding
     return (
-        f'{{"id":{number},"cctv_id":17,"data":{data},"timestamp":"2026-11-23T08:19:33.999","snapshoot_url":"{url}"}}'
+        f'{{"id":{number},"cctv_id":{camera},"data":{data},"timestamp":"2026-11-23T08:19:33.999","snapshoot_url":"{url}"}}'
     ).encode()
 
 

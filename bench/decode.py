@@ -27,7 +27,7 @@ Contender = Callable[[Stage, Server, dict[str, Any]], dict[str, Any]]
 
 def bench(stage: Stage) -> list[Figure]:
     """All figures of this file."""
-    rounds, many, few = (2, 40_000, 10_000) if stage.quick else (5, 200_000, 40_000)
+    rounds, many, few = (2, 40_000, 10_000) if stage.quick else (3, 100_000, 20_000)
     figures: list[Figure] = []
     for flavour in _NAMES:
         figures += throughput(stage, flavour, 100, many, rounds)

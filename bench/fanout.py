@@ -30,7 +30,7 @@ def bench(stage: Stage) -> list[Figure]:
     """All figures of this file."""
     peers = 40 if stage.quick else 200
     rows = {OURS: 2000, BROADCAST: peers, WS: peers, UWS: peers}
-    return burst(stage, _CLIENTS, rows, rounds=2 if stage.quick else 5)
+    return burst(stage, _CLIENTS, rows, rounds=2 if stage.quick else 3)
 
 
 def burst(stage: Stage, clients: int, rows: dict[str, int], rounds: int) -> list[Figure]:

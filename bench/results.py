@@ -100,17 +100,13 @@ def document(text: str, runs: list[Run]) -> str:
 
 
 def _body(runs: list[Run]) -> str:
-    parts = [table(figure for taken in runs for figure in taken.figures)]
-    parts.append("\n".join(dict.fromkeys(_circumstances(taken, runs) for taken in runs)))
-    parts.append("\n".join(dict.fromkeys(_machine(taken.machine) for taken in runs)))
-    return "\n\n".join(parts)
+    parts = [f"### {taken.bench}\n\n{table(taken.figures)}\n\n{_circumstances(taken)}" for taken in runs]
+    machines = "\n".join(dict.fromkeys(_machine(taken.machine) for taken in runs))
+    return "\n\n".join([*parts, f"### The machine\n\n{machines}"])
 
 
-def _circumstances(taken: Run, runs: list[Run]) -> str:
-    """One line for all benches of one command."""
-    same = [other for other in runs if (other.command, other.commit) == (taken.command, taken.commit)]
-    names = ", ".join(f"{other.bench} {other.date} (load before it {other.load:.1f})" for other in same)
-    return f"- `{taken.command}` at commit {taken.commit}: {names}."
+def _circumstances(taken: Run) -> str:
+    return f"`{taken.command}`, {taken.date}, commit {taken.commit}; load average {taken.load:.1f} when it began."
 
 
 def _machine(known: Machine) -> str:

@@ -33,10 +33,11 @@ _TICK = 0.005
 class Client:
     """One connection. ``awaits`` is what it has to receive next, None when it only counts."""
 
-    __slots__ = ("awaits", "carry", "connected", "frames", "gone", "got", "sock", "stamps", "upgraded")
+    __slots__ = ("awaits", "carry", "connected", "frames", "gone", "got", "number", "sock", "stamps", "upgraded")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, number: int) -> None:
         self.sock = sock
+        self.number = number  # in the order of connecting; stands for NUMBER in its request
         self.connected = self.upgraded = self.gone = False
         self.awaits: bytes | None = None
         self.carry = b""
@@ -68,7 +69,7 @@ class Swarm:
             f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         ).encode()
-        self._subscribe = text_frame(subscribe) if subscribe else b""
+        self._subscribe = subscribe or ""
         self._until = until.encode()
         self._port = port
         to_open, lost = count, self.lost
@@ -87,7 +88,7 @@ class Swarm:
         sock.setblocking(False)
         sock.bind((f"127.0.0.{2 + number % _ADDRESSES}", 0))
         sock.connect_ex(("127.0.0.1", self._port))
-        client = Client(sock)
+        client = Client(sock, number)
         client.awaits = b"\r\n\r\n"
         self._waiting += 1
         self.clients.append(client)
@@ -104,7 +105,7 @@ class Swarm:
             raise RuntimeError(f"refused: {data[:60]!r}")
         client.upgraded = True
         if self._subscribe:
-            client.sock.send(self._subscribe)
+            client.sock.send(text_frame(self._subscribe.replace("NUMBER", str(client.number))))
             client.awaits = self._until
         else:
             self._served(client)

@@ -37,7 +37,8 @@ def test_the_document_gets_the_table_between_its_marks(tmp_path: Path) -> None:
     assert once.endswith(f"{END}\nmore\n")
     assert "old" not in once
     assert once.count("| rows, rows/s | **7** |") == 2
-    assert "`./dev bench fanout` at commit" in once
+    assert once.count("### decode\n") == once.count("### fanout\n") == 1
+    assert "`./dev bench fanout`, 20" in once
     assert results.document(once, [run(), run("./dev bench fanout", "fanout")]) == once
 
 
