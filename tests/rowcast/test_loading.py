@@ -142,7 +142,7 @@ def test_environment_and_flags_add_to_channels(write):
     [
         ('[channels.mine]\nbigint = "string"\n', "rowcast.toml:2: channel mine has no table"),
         ('[channels."a b"]\ntable = "t"\n', "rowcast.toml:2: 'a b' is no channel name"),
-        ('[channels.mine]\ntable = "t"\nevents = ["update"]\n', "rowcast.toml:3: channels.mine.events: invalid"),
+        ('[channels.mine]\ntable = "t"\nevents = ["truncate"]\n', "rowcast.toml:3: channels.mine.events: invalid"),
         ('[channels.mine]\ntable = "t"\ntabel = "t"\n', "rowcast.toml:3: unknown key channels.mine.tabel (did"),
         ("[channels]\n", "channels: there is none"),
     ],
