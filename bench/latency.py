@@ -26,7 +26,7 @@ BY_POST: dict[str, Start] = {OURS: product, ORIGINAL: original}
 
 def bench(stage: Stage) -> list[Figure]:
     """All figures of this file."""
-    rounds, seconds = (1, 3.0) if stage.quick else (3, 8.0)
+    rounds, seconds = (1, 3.0) if stage.quick else (3, 5.0)
     figures: list[Figure] = []
     for clients in (10, 1000):
         figures += latency(stage, clients, BY_INSERT, seconds, rounds)

@@ -16,7 +16,7 @@ _NAMES = {BROADCAST: "websockets"}  # nothing is broadcast here
 
 def bench(stage: Stage) -> list[Figure]:
     """All figures of this file."""
-    return idle(stage, 2000 if stage.quick else 10_000, rounds=1 if stage.quick else 3)
+    return idle(stage, 2000 if stage.quick else 10_000, rounds=1 if stage.quick else 2)
 
 
 def idle(stage: Stage, clients: int, rounds: int) -> list[Figure]:

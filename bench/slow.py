@@ -19,7 +19,7 @@ _BOUND = 1.0  # MiB, gateway.max_buffer
 
 def bench(stage: Stage) -> list[Figure]:
     """All figures of this file."""
-    rounds, seconds = (1, 6.0) if stage.quick else (3, 15.0)
+    rounds, seconds = (1, 6.0) if stage.quick else (3, 10.0)
     return slow(stage, _CLIENTS, seconds, rounds)
 
 
