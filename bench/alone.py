@@ -17,7 +17,7 @@ from typing import Any
 import uvloop
 
 from bench.detections import document, stamped
-from cdc.assembler import Committed
+from cdc.committed import Committed
 from cdc.handoff import Handoff
 from cdc.position import Position
 from gateway.server import Gateway

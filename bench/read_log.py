@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import uvloop
 
 from bench.stage import peak_mib
-from cdc.assembler import Committed
 from cdc.capture import CaptureLoop
+from cdc.committed import Committed
 from cdc.control import Control
 from cdc.fetch import TableChannel
 from cdc.handoff import Closed, Handoff

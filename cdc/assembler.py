@@ -7,37 +7,19 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import msgspec
 
 from cdc import compression, statements, xa
 from cdc import events as ev
 from cdc.changes import OPS, changes
+from cdc.committed import Committed, Unread
 from cdc.errors import MalformedEvent, UndecodableRow
 from cdc.position import Fingerprint, Flavour, GtidState, Position
 from cdc.rows import Decoder
 from cdc.tablemap import TableMap
 from cdc.tables import BROKEN, Capture, Table, Tables
-from journal.types import GAP, Change
-
-
-class Committed(NamedTuple):
-    """A transaction: its changes, the boundaries around it, what it looked like, commit time in Unix seconds.
-
-    The assembler always knows what it looked like; None stands for no transaction at all, only rows read from tables.
-    ``held`` is where the oldest XA transaction begins that is prepared and not yet ended. ``complete``: with it every
-    channel has what was fetched for it from its table.
-    """
-
-    changes: Sequence[Change]
-    start: Position
-    end: Position
-    fingerprint: Fingerprint | None
-    committed: float
-    held: Position | None = None
-    complete: bool = False
-
+from journal.types import GAP, INSERT, Change
 
 _DUMMY_TABLE = 0xFFFFFF  # a rows event that only ends a statement
 _BY_STATEMENT = "a write was logged as a statement; SET GLOBAL binlog_format = 'ROW'"
@@ -66,6 +48,7 @@ class Assembler:
         self._flavour = flavour
         self._captures = captures
         self._channels = [capture.channel for capture in captures]
+        self._inserts_only = {capture.channel for capture in captures if capture.events == (INSERT,)}
         self._gtids = None if position.gtid is None or not with_gtids else GtidState.parse(flavour, position.gtid)
         self._checksums = True  # the source has asked for them, and each file's format then says if it has any
         self._boundary = position
@@ -106,7 +89,7 @@ class Assembler:
         self._committed: float | None = None
         self._digest = 0
         self._open = False
-        self._gapped: set[str] = set()
+        self._missed: dict[str, Unread] = {}
 
     def feed(self, event: bytes) -> Committed | None:
         """Take the next event; return the transaction that it completes, if it does.
@@ -212,12 +195,12 @@ class Assembler:
             raise MalformedEvent(f"rows of table map {rows.table_id} came without it")
         for capture, why in table.failed.items():
             if OPS[header.kind] in capture.events:
-                self._gap([capture.channel], why)
+                self._gap([capture.channel], why, inserts=header.kind in ev.WRITES)
         for feed in table.feeds:
             try:
                 self._changes += changes(feed, header.kind, body, rows)
             except UndecodableRow as error:
-                self._gap([feed.channel], str(error))
+                self._gap([feed.channel], str(error), inserts=header.kind in ev.WRITES)
 
     def _packed_rows(self, header: ev.Header, body: bytes) -> None:
         kind = ev.UNPACKED_ROWS[header.kind]
@@ -271,23 +254,32 @@ class Assembler:
             self._undo(self._savepoints.get(statements.savepoint(query.sql), 0))
         elif kind is statements.Kind.WRITE:
             named = [c.channel for c in self._captures if statements.names(query.sql, c.table)]
-            self._gap(named or self._channels, _BY_STATEMENT)  # a view or a trigger hides the table
+            # a view or a trigger hides the table
+            self._gap(named or self._channels, _BY_STATEMENT, inserts=statements.only_inserts(query.sql))
         elif kind is statements.Kind.HIDDEN:
             self._gap(self._channels, _BY_STATEMENT)
         elif kind is statements.Kind.OTHER:
-            self._gap(self._known.emptied_by(query), f"every row is gone, and none was logged: {query.sql[:80]}")
+            for channel in self._known.emptied_by(query):
+                self._tell(channel, f"every row is gone, and none was logged: {query.sql[:80]}")
         return None if self._open else self._commit(header)
 
     def _undo(self, kept: int) -> None:
         """Forget the rows behind the first ``kept`` changes; a gap stays, for what it stands for may have remained."""
         self._changes[kept:] = [change for change in self._changes[kept:] if change.op == GAP]
 
-    def _gap(self, channels: Sequence[str], why: str) -> None:
+    def _gap(self, channels: Sequence[str], why: str, *, inserts: bool = False) -> None:
+        """Tell each channel once what could not be read. ``inserts``: it can only have been inserts."""
         for channel in channels:
-            if channel not in self._gapped:
-                self._gapped.add(channel)
-                message = {"reason": "unreadable", "detail": why, "position": self._gtid or str(self._boundary)}
-                self._changes.append(Change(channel, GAP, msgspec.json.encode(message)))
+            missed = self._missed.get(channel) or Unread(self._tell(channel, why), mendable=True)
+            mendable = missed.mendable and (inserts or channel in self._inserts_only)
+            self._missed[channel] = missed._replace(mendable=mendable)
+
+    def _tell(self, channel: str, why: str) -> str:
+        """Put a gap among the changes; its words, with the place."""
+        place = self._gtid or str(self._boundary)
+        message = {"reason": "unreadable", "detail": why, "position": place}
+        self._changes.append(Change(channel, GAP, msgspec.json.encode(message)))
+        return f"{why}, at {place}"
 
     # How it ends
 
@@ -306,20 +298,29 @@ class Assembler:
                 self._changes = []
                 self._gap(channels, "a prepared XA transaction was too large to be held until its commit")
             self._prepared.hold(xa.prepared_xid(body), self._boundary, self._changes)
-            self._changes = []
+            self._changes, self._missed = [], {}
         return self._commit(header)
 
     def _xa_commit(self, header: ev.Header, sql: str) -> Committed:
         held = self._prepared.end(xa.named_xid(sql))
         if held is None:
             self._gap(self._channels, "an XA transaction was committed whose rows came before what was read")
-        self._changes += held or ()
+        self._let_in(held or ())
         return self._commit(header)
 
     def _xa_rollback(self, header: ev.Header, sql: str) -> Committed:
-        self._changes += self._prepared.end(xa.named_xid(sql)) or ()
+        self._let_in(self._prepared.end(xa.named_xid(sql)) or ())
         self._undo(0)
         return self._commit(header)
+
+    def _let_in(self, held: Sequence[Change]) -> None:
+        """Changes that waited since their prepare, gaps among them."""
+        self._changes += held
+        for change in held:
+            if change.op == GAP:
+                told = msgspec.json.decode(change.message)
+                mendable = change.channel in self._inserts_only
+                self._missed[change.channel] = Unread(f"{told['detail']}, at {told['position']}", mendable)
 
     def _commit(self, header: ev.Header, _: bytes | str = b"") -> Committed:
         if self._gtid is not None and self._gtids is not None:
@@ -333,6 +334,7 @@ class Assembler:
             Fingerprint(self._gtid, f"{header.timestamp}-{self._digest:08x}"),
             committed,
             self._prepared.oldest,
+            unread=self._missed,
         )
         self._boundary = end
         self._reset()

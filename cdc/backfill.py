@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from cdc.assembler import Committed
+from cdc.committed import Committed, Unread
 from cdc.position import Position, log_order
 from journal.types import DELETE, INSERT, READ, UPDATE, Change
 
@@ -47,15 +47,20 @@ class Backfill:
     """Lets transactions pass, and puts each channel's rows where the log has passed the snapshot, in one piece.
 
     Until then the channel's own changes wait here; they and the rows leave in one transaction, so that a crash
-    repeats the backfill or finds it done. ``done``: nothing was asked for.
+    repeats the backfill or finds it done. ``done``: nothing was asked for. ``vain`` are channels whose table was
+    asked and could not tell.
     """
 
-    def __init__(self, channels: Mapping[str, TableRows], bounds: Bounds, *, done: bool = False) -> None:
+    def __init__(
+        self, channels: Mapping[str, TableRows], bounds: Bounds, *, done: bool = False, vain: Collection[str] = ()
+    ) -> None:
         self._channels = channels
         self._bounds = bounds
         self._before: list[Change] = []
         self._after: list[Change] = []
         self._left: set[tuple[str, Key]] = set()  # keys that rows have left meanwhile: the next insert is another row
+        self._unread: dict[str, Unread] = {}
+        self._vain = vain
         self.done = done
 
     def admit(self, committed: Committed) -> Committed:
@@ -72,7 +77,13 @@ class Backfill:
                 self._before.append(change)
             elif not held and not self._is_fetched(change):
                 self._after.append(change)
-        return committed._replace(changes=[c for c in committed.changes if c.channel not in self._channels])
+        for channel, unread in committed.unread.items():
+            if channel in self._channels and not (held and unread.mendable):
+                self._unread[channel] = unread
+        return committed._replace(
+            changes=[c for c in committed.changes if c.channel not in self._channels],
+            unread={channel: why for channel, why in committed.unread.items() if channel not in self._channels},
+        )
 
     def finish(self, committed: Committed) -> Committed:
         """The transaction with everything that waited, and the rows, put before its own changes."""
@@ -81,7 +92,8 @@ class Backfill:
         rows = [Change(channel, READ, row) for channel, table in self._channels.items() for row in table.messages]
         changes = [*first, *self._before, *rows, *self._after, *committed.changes]
         self._before, self._after = [], []
-        return committed._replace(changes=changes, complete=True)
+        unread = {**self._unread, **committed.unread}
+        return committed._replace(changes=changes, complete=True, vain=self._vain, unread=unread)
 
     def passed(self, file: str, offset: int) -> bool:
         """Whether the log has been read up to the snapshot's end."""

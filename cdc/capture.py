@@ -10,17 +10,19 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Literal, Protocol
 
 import msgspec
 
-from cdc.assembler import Committed
+from cdc.backoff import Backoff
+from cdc.committed import Committed
 from cdc.control import Control, Server
 from cdc.errors import PositionLost, SourceError, Superseded
 from cdc.fetch import Request
 from cdc.handoff import Handoff
-from cdc.position import Checkpoint
+from cdc.ledger import Ledger
+from cdc.position import Checkpoint, Owed
 from cdc.reader import Origin, Reader
 from cdc.repair import History, repair
 from journal.errors import JournalError
@@ -35,8 +37,6 @@ STALLED: State = "stalled"  # the source sends, the journal takes nothing
 DOWN: State = "down"
 _CHECKPOINT_INTERVAL = 1.0  # seconds between checkpoints that carry no rows
 _LAG_OF_LIVE = 2000  # milliseconds behind which a connected source is catching up
-_QUICK, _SLOWEST = 0.25, 10.0  # bounds of the wait before a reconnect, in seconds
-_STABLE = 10.0  # seconds after which a connection counts as a success
 _SUPERSEDED_WAIT = 60.0
 _GAPS_LOGGED = 5  # of one append
 
@@ -88,8 +88,14 @@ class CaptureLoop:
         self.stats = CaptureStats()
         self._at_end = False  # the reader is at the log's end, the journal not yet
         self._reached_end = False
-        self._repair: Repair | None = None
+        self._after_loss: Checkpoint | None = None
+        self._ledger = Ledger()
         self._server = ""  # the identity of the one that is read
+
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """Channels that may lack rows which the log did not show, and why: to be fetched, or beyond that."""
+        return self._ledger.missing
 
     # Start
 
@@ -100,6 +106,8 @@ class CaptureLoop:
             began = time.monotonic()
             try:
                 await self._session()
+                self._tell(CATCHING_UP, self.lag_ms, "rows are fetched from the tables")
+                await asyncio.sleep(wait.next(time.monotonic() - began))  # the next statement may come soon
             except PositionLost as error:
                 await self._announce_gap(error, wait.next(time.monotonic() - began))
             except SourceError as error:
@@ -123,10 +131,13 @@ class CaptureLoop:
     # Run
 
     async def _session(self) -> None:
-        """One connection's life: a thread reads and assembles, this side appends and publishes."""
-        repair, self._repair = self._repair, None
-        checkpoint = repair.checkpoint if repair else await self._start_checkpoint()
-        requests = repair.requests if repair else await self._requests(checkpoint)
+        """One connection's life: a thread reads and assembles, this side appends and publishes.
+
+        Ends by itself when tables are to be asked for rows that the log does not show.
+        """
+        after_loss, self._after_loss = self._after_loss, None
+        checkpoint = after_loss or await self._start_checkpoint()
+        requests = await self._requests(checkpoint)
         self._at_end = self._reached_end = False
         self._server = checkpoint.server
         handoff = Handoff(asyncio.get_running_loop())
@@ -151,21 +162,22 @@ class CaptureLoop:
         return checkpoint
 
     async def _requests(self, checkpoint: Checkpoint) -> list[Request]:
-        """What channels need that are new, or were not fed from their table until now."""
-        requests = []
+        """What channels need: rows behind a gap, seeds of new ones, what came while one was left out."""
+        owed, seeds = dict(checkpoint.owed), []
         for channel in self._origin.channels:
-            if checkpoint.tables.get(channel.channel) == channel.source:
+            if channel.channel in owed or checkpoint.tables.get(channel.channel) == channel.source:
                 continue
             if self._journal.head(channel.channel):
-                requests.append(
-                    await repair(self._journal, channel, "reset", f"{channel.source} was not captured meanwhile")
-                )
+                owed[channel.channel] = Owed("reset", f"{channel.source} was not captured meanwhile")
             elif channel.seed:
-                requests.append(Request(channel))
-        return requests
+                seeds.append(Request(channel))
+        known = {channel.channel: channel for channel in self._origin.channels}
+        owed = {name: why for name, why in owed.items() if name in known}
+        self._ledger.begin(owed)
+        return [*seeds, *[await repair(self._journal, known[name], why) for name, why in owed.items()]]
 
     async def _drain(self, handoff: Handoff, checkpoint: Checkpoint, waiting: Collection[str]) -> None:
-        """Append whatever is ready, for ever. The batch that waits while the last one is written is the next.
+        """Append whatever is ready, until tables must be asked. What waits while one batch is written is the next.
 
         ``waiting`` are the channels that rows are fetched for. No checkpoint names their tables before those rows are
         in the journal, so a restart fetches them again; and every one does from then on, so a restart never repeats
@@ -177,16 +189,10 @@ class CaptureLoop:
         idle: Transaction | None = None
         written = time.monotonic()
         while True:
-            try:
-                async with asyncio.timeout(_CHECKPOINT_INTERVAL if idle else None) as due:
-                    batch = await handoff.take()
-            except TimeoutError:
-                if not due.expired():
-                    raise  # the reader died of it
-                batch = []
-            if any(committed.complete for committed in batch):
+            batch = await _take(handoff, _CHECKPOINT_INTERVAL if idle else None)
+            if self._ledger.take(batch):
                 checkpoint = msgspec.structs.replace(checkpoint, tables=tables)
-            origin = msgspec.structs.replace(checkpoint, server=self._server)
+            origin = msgspec.structs.replace(checkpoint, server=self._server, owed=self._ledger.owed)
             transactions, last = _transactions(batch, origin)
             if not transactions:
                 idle = last or idle
@@ -200,6 +206,8 @@ class CaptureLoop:
             if batch:
                 self._progress(batch[-1].committed, handoff.waited())
                 handoff.release(batch)
+                if self._ledger.due:
+                    return
                 if self._at_end:
                     self._caught_up(handoff)
 
@@ -272,8 +280,8 @@ class CaptureLoop:
         except SourceError as away:
             await self._pause(away, seconds)
             return
-        requests = [await repair(self._journal, c, error.reason, str(error)) for c in self._origin.channels]
-        self._repair = Repair(checkpoint, requests)
+        owed = {channel.channel: Owed(error.reason, str(error)) for channel in self._origin.channels}
+        self._after_loss = msgspec.structs.replace(checkpoint, owed=owed)
         await asyncio.sleep(seconds)
 
     async def _let_go(self) -> bool:
@@ -290,32 +298,21 @@ class CaptureLoop:
         return True
 
 
-class Repair(NamedTuple):
-    """Where the next session begins, and what it fetches first."""
-
-    checkpoint: Checkpoint
-    requests: Sequence[Request]
-
-
-class Backoff:
-    """Growing waits with full jitter, so that many readers do not come back in step."""
-
-    def __init__(self) -> None:
-        self._ceiling = _QUICK
-
-    def next(self, lasted: float) -> float:
-        """Seconds to wait after a connection that lasted ``lasted`` seconds."""
-        if lasted >= _STABLE:
-            self._ceiling = _QUICK
-        wait = random.uniform(self._ceiling / 2, self._ceiling)  # noqa: S311 - jitter, not a secret
-        self._ceiling = min(2 * self._ceiling, _SLOWEST)
-        return wait
-
-
 def proven_lag(committed: float) -> int:
     """Milliseconds since a commit, as far as its clock proves them: MariaDB tells whole seconds only."""
     resolution = 1.0 if committed == int(committed) else 0.0
     return max(0, int((time.time() - committed - resolution) * 1000))
+
+
+async def _take(handoff: Handoff, seconds: float | None) -> list[Committed]:
+    """Whatever is ready, or nothing when nothing has come for so long."""
+    try:
+        async with asyncio.timeout(seconds) as due:
+            return await handoff.take()
+    except TimeoutError:
+        if not due.expired():
+            raise  # the reader died of it
+        return []
 
 
 def _transactions(batch: Sequence[Committed], checkpoint: Checkpoint) -> tuple[list[Transaction], Transaction | None]:

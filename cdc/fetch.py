@@ -46,7 +46,8 @@ class TableChannel(msgspec.Struct, frozen=True):
 class Request(NamedTuple):
     """One channel's need. ``known``: the newest rows in the journal, oldest first; none for a seed.
 
-    ``first`` are changes that go before the rows: the gap that a repair is for. They go out without rows too.
+    ``first`` are changes that go before the rows: the gap that a repair is for, unless it was told already. They go
+    out without rows too.
     ``other_log``: what is known comes from a log that another took the place of, whose rows may have the same keys.
     """
 
@@ -56,17 +57,25 @@ class Request(NamedTuple):
     other_log: bool = False
 
 
-def fetch(connect: ConnectArgs, requests: Sequence[Request]) -> Backfill:
-    """Read what is asked for in one consistent snapshot. A channel whose table has no usable key gets nothing."""
+def fetch(connect: ConnectArgs, requests: Sequence[Request], least: Position) -> Backfill:
+    """Read what is asked for in one consistent snapshot, which holds everything up to ``least``.
+
+    A channel whose table has no usable key gets nothing.
+    """
     if not requests:
         return Backfill({}, Bounds(lambda _: False, Position("", 0)), done=True)
     with Control(connect, raw=True) as control:
-        bounds = snapshot.begin(control)
+        bounds = snapshot.begin(control, least)
         rows = {request.channel.channel: _rows(control, request) for request in requests}
-    found = {channel: table for channel, table in rows.items() if table is not None}
-    for channel, table in found.items():
-        logger.info("%s: %d rows read from the table", channel, len(table.messages))
-    return Backfill(found, bounds)
+    found = {}
+    vain = [channel for channel, table in rows.items() if table is None]
+    for request in requests:
+        name = request.channel.channel
+        table = rows[name] or _without_rows(request)
+        if table is not None:
+            found[name] = table
+            logger.info("%s: %d rows read from the table", name, len(table.messages))
+    return Backfill(found, bounds, vain=vain)
 
 
 def _shape(control: Control, channel: TableChannel) -> TableShape | None:
@@ -80,20 +89,21 @@ def _types(table: TableShape) -> set[str]:
 
 
 def _rows(control: Control, request: Request) -> TableRows | None:
+    """The rows; None when the table cannot tell which they are."""
     channel = request.channel
     table = _shape(control, channel)
     if table is None:
         logger.warning("%s: no rows from %s.%s: it has no primary key among the columns carried",
                        channel.channel, channel.schema, channel.table)  # fmt: skip
-        return _without_rows(request)
+        return None
     if request.known and not _types(table) <= _COMPARABLE:
         logger.warning("%s: the key of %s does not tell which rows are newer", channel.channel, channel.source)
-        return _without_rows(request)
+        return None
     try:
         messages = _above(control, table, request) if request.known else _newest(control, table, channel.seed, channel)
     except UndecodableRow as error:
         logger.warning("%s: no rows from %s.%s: %s", channel.channel, channel.schema, channel.table, error)
-        return _without_rows(request)
+        return None
     keys = frozenset(key_of(message, table.key) for message in messages)
     return TableRows(messages, keys, table.key, request.first)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cdc.assembler import Committed
+from cdc.committed import Committed
 
 
 class Closed(Exception):

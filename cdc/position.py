@@ -45,6 +45,14 @@ class Fingerprint(msgspec.Struct, frozen=True):
     digest: str
 
 
+class Owed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Rows that a channel may lack until they are fetched from its table: why, and whether its gap was told already."""
+
+    reason: str
+    detail: str
+    told: bool = False
+
+
 class Checkpoint(msgspec.Struct, frozen=True):
     """What a reader resumes from: it asks for ``start`` and must then be sent ``last`` again before anything new.
 
@@ -53,7 +61,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     transaction after a first start, and then ``start`` equals ``end``. ``held`` is where the oldest XA transaction
     begins that was prepared and not yet ended, None when there is none: the rows of its commit are to be read there.
     ``tables`` says which table fed each channel: a channel that was left out for a while, or had another table, has
-    missed what came meanwhile.
+    missed what came meanwhile. ``owed`` says which channels wait for rows behind a gap.
     """
 
     flavour: Flavour
@@ -63,6 +71,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     last: Fingerprint | None = None
     held: Position | None = None
     tables: dict[str, str] = {}
+    owed: Mapping[str, Owed] = {}
 
     @property
     def resume(self) -> Position:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from cdc.assembler import Assembler, Committed
+from cdc.assembler import Assembler
 from cdc.backfill import Backfill
+from cdc.committed import Committed
 from cdc.control import ConnectArgs, Control, Server
 from cdc.errors import MalformedEvent, PositionLost, ReplicaBehind, SourceError
 from cdc.events import is_heartbeat
@@ -124,11 +125,11 @@ class Reader:
         self._source.abort()
 
     def _stream(self) -> None:
-        backfill = fetch(self._origin.connect, self._requests)
         with Control(self._origin.connect) as control:
             server = control.server()
-            end = control.end(gtids=server.gtids)
-            _check_identity(self._checkpoint, server, end)
+            _check_identity(self._checkpoint, server, control.end(gtids=server.gtids))
+            backfill = fetch(self._origin.connect, self._requests, self._checkpoint.end)
+            end = control.end(gtids=server.gtids)  # behind the snapshot
             try:
                 self._follow(control, server, end, backfill)
             except PositionLost as error:
@@ -165,7 +166,7 @@ class Reader:
             committed = assembler.feed(event)
             if committed is not None:
                 if not backfill.done:
-                    newest = committed._replace(changes=())
+                    newest = committed._replace(changes=(), unread={})
                 if overlap.is_new(committed):
                     self._handoff.put(backfill.admit(committed))
             elif is_heartbeat(event):
@@ -173,7 +174,7 @@ class Reader:
                 caught_up = False  # say it again: the server has nothing more
             if not caught_up and log_order(assembler.file, assembler.offset) >= target:
                 overlap.at_log_end()
-                if not backfill.done:  # the snapshot was taken before this end was looked up
+                if not backfill.done:  # this end lies behind the snapshot
                     self._handoff.put(backfill.finish(newest._replace(committed=time.time())))
                 caught_up = True
                 self._handoff.call(self._caught_up)

@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 
 from cdc.fetch import Request, TableChannel
+from cdc.position import Owed
 from journal.types import GAP, INSERT, READ, Change, Event
 
 _KNOWN = 1000  # rows whose keys say which of a table's the journal has,
@@ -24,10 +25,11 @@ class History(Protocol):
         """Events after ``after``, oldest first."""
 
 
-async def repair(journal: History, channel: TableChannel, reason: str, detail: str) -> Request:
-    """A gap, and the rows above those that the journal knows."""
-    gap = Change(channel.channel, GAP, msgspec.json.encode({"reason": reason, "detail": detail}))
-    return Request(channel, await _known(journal, channel.channel), [gap], other_log=reason == "reset")
+async def repair(journal: History, channel: TableChannel, owed: Owed) -> Request:
+    """The rows above those that the journal knows, behind a gap unless that was told already."""
+    gap = Change(channel.channel, GAP, msgspec.json.encode({"reason": owed.reason, "detail": owed.detail}))
+    first = [] if owed.told else [gap]
+    return Request(channel, await _known(journal, channel.channel), first, other_log=owed.reason == "reset")
 
 
 async def _known(journal: History, channel: str) -> list[bytes]:

@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from cdc.assembler import Committed
 from cdc.backfill import Bounds, Key
+from cdc.committed import Committed
 from cdc.control import Control
+from cdc.errors import StreamLost
 from cdc.position import GtidState, Position, log_order
 from cdc.rendering import SelectedColumn, expression, renderer
 
 _LOG_AHEAD = 1.0  # seconds
+_PATIENCE, _TURN = 10.0, 0.01  # seconds that tables may lag behind their log, and between two looks
 
 
 class TableShape(NamedTuple):
@@ -49,18 +51,53 @@ def shape(control: Control, schema: str, table: str, columns: Sequence[str] | No
     return TableShape(schema, table, selected, [str(row["name"]) for row in key])
 
 
-def begin(control: Control) -> Bounds:
-    """Open a consistent snapshot on this connection; tells between what places of the log it lies."""
+def begin(control: Control, least: Position) -> Bounds:
+    """Open a consistent snapshot on this connection, which holds at least what the log held at ``least``.
+
+    Tells between what places of the log it lies.
+    """
     control.rows("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     control.rows("SET SESSION time_zone = '+00:00'")
+    _reach(control, least)
     if control.flavour == "mariadb":
-        control.rows("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-        place = {row["Variable_name"]: row["Value"] for row in control.rows("SHOW STATUS LIKE 'binlog_snapshot_%'")}
-        at = control.mariadb_position(str(place["Binlog_snapshot_file"]), int(place["Binlog_snapshot_position"]))
+        at = _mariadb_snapshot(control)
         return Bounds(lambda committed: _not_after(committed.end, at), at)
     before = _committed(control)
     control.rows("START TRANSACTION WITH CONSISTENT SNAPSHOT")
     return Bounds(before, control.end(gtids=True))
+
+
+def _mariadb_snapshot(control: Control) -> Position:
+    control.rows("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+    place = {row["Variable_name"]: row["Value"] for row in control.rows("SHOW STATUS LIKE 'binlog_snapshot_%'")}
+    return control.mariadb_position(str(place["Binlog_snapshot_file"]), int(place["Binlog_snapshot_position"]))
+
+
+def _reach(control: Control, least: Position) -> None:
+    """Wait until the tables hold what the log held at ``least``: a server writes to its log first.
+
+    What its log does not hold will not come; whoever follows the log finds that out. Raises StreamLost when the tables
+    stay behind. Without GTIDs there is nothing to compare; ``_committed`` waits instead.
+    """
+    if not least.gtid:
+        return
+    logged = GtidState.parse(control.flavour, least.gtid)
+    deadline = time.monotonic() + _PATIENCE
+    while lacking := logged.beyond(GtidState.parse(control.flavour, _in_tables(control))):
+        if logged.beyond(GtidState.parse(control.flavour, control.end(gtids=True).gtid or "")):
+            return
+        if time.monotonic() > deadline:
+            raise StreamLost(f"the log holds {lacking}, and after {_PATIENCE:g} s the tables still do not")
+        time.sleep(_TURN)
+
+
+def _in_tables(control: Control) -> str:
+    """The GTIDs whose rows a snapshot would hold."""
+    if control.flavour == "mysql":
+        return str(control.rows("SELECT @@GLOBAL.gtid_executed AS gtids")[0]["gtids"])
+    gtids = _mariadb_snapshot(control).gtid
+    control.rows("ROLLBACK")
+    return gtids or ""
 
 
 def _committed(control: Control) -> Callable[[Committed], bool]:
@@ -69,8 +106,7 @@ def _committed(control: Control) -> Callable[[Committed], bool]:
     Its log runs ahead of its tables, its executed GTIDs do not. A server without GTIDs gets a second to bring its
     tables up to where its log is.
     """
-    executed = str(control.rows("SELECT @@GLOBAL.gtid_executed AS gtids")[0]["gtids"])
-    gtids = GtidState.parse("mysql", executed)
+    gtids = GtidState.parse("mysql", _in_tables(control))
     if control.server().gtids:
         return lambda committed: _gtid(committed) is not None and gtids.holds(str(_gtid(committed)))
     end = control.end(gtids=False)

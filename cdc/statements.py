@@ -44,6 +44,7 @@ _EMPTYING = re.compile(
 )
 _PARTITIONS = re.compile(r"\b(?:DROP|TRUNCATE|EXCHANGE)\s+PARTITION\b", re.IGNORECASE)
 _DROP_SCHEMA = re.compile(rf"\s*DROP\s+(?:DATABASE|SCHEMA)(?:\s+IF\s+EXISTS)?\s+({_NAME})", re.IGNORECASE)
+_REPLACING = re.compile(r"\bON\s+DUPLICATE\s+KEY\b|\bREPLACE\b", re.IGNORECASE)
 _XA_END = re.compile(r"\s*XA\s+(COMMIT|ROLLBACK)\b", re.IGNORECASE)
 _XA = {"COMMIT": Kind.XA_COMMIT, "ROLLBACK": Kind.XA_ROLLBACK}
 
@@ -98,6 +99,12 @@ def emptied(sql: str) -> list[tuple[str, str]]:
 
 def _plain(name: str) -> str:
     return name[1:-1].replace("``", "`") if name.startswith("`") else name
+
+
+def only_inserts(sql: str) -> bool:
+    """Whether a write can only have added rows: INSERT or LOAD DATA that replaces and updates none."""
+    match = _FIRST_WORD.match(sql, _start(sql))
+    return match is not None and match[1].upper() in ("INSERT", "LOAD") and _REPLACING.search(sql) is None
 
 
 def names(sql: str, table: str) -> bool:

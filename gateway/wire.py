@@ -257,8 +257,8 @@ def event_text(event: Event) -> bytes:
         return b'%b%d,"message":%b}' % (_prefix(channel), offset, message)
     if op == GAP:
         told = _gap_message(message)
-        gap = Gap(subscription=channel, after=offset - 1, before=offset + 1, reason=told.reason, detail=told.detail)
-        return encode(gap)
+        detail = told.detail if told.position is None else f"{told.detail}, at {told.position}"
+        return encode(Gap(subscription=channel, after=offset - 1, before=offset + 1, reason=told.reason, detail=detail))
     if op == UPDATE:
         return b'%b%d,"op":"update","old":%b,"message":%b}' % (_prefix(channel), offset, old, message)
     return b'%b%d,"op":%b,"message":%b}' % (_prefix(channel), offset, encode(op), message)
@@ -272,6 +272,7 @@ def _prefix(channel: str) -> bytes:
 class _GapMessage(msgspec.Struct):
     reason: str
     detail: str | None = None
+    position: str | None = None
 
 
 def _gap_message(message: bytes) -> _GapMessage:

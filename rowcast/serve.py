@@ -229,6 +229,7 @@ class _Serve:
         checks = {
             "source": f"{capture.state}: {capture.reason}" if capture.state in (DOWN, STALLED) else None,
             "lag": f"{capture.lag_ms} ms behind, {capture.state}" if late else None,
+            "gaps": "; ".join(f"{name}: {why}" for name, why in capture.missing.items()) or None,
             "journal": None if journal.writable else _public(journal.error),
             "process": "draining" if self._stop.is_set() else None,
         }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cdc import capture
+from cdc import backoff
 from cdc.reader import Origin
 from devenv.database import Server
 from tests.cdc.database import Database
@@ -60,4 +60,4 @@ async def follow(tmp_path: Path) -> AsyncIterator[Follow]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Come back soon, however often the link was lost."""
-    monkeypatch.setattr(capture, "_SLOWEST", 0.1)
+    monkeypatch.setattr(backoff, "_SLOWEST", 0.1)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pymysql
 
-from cdc.assembler import Assembler, Committed
+from cdc.assembler import Assembler
+from cdc.committed import Committed
 from cdc.control import Control
 from cdc.fetch import TableChannel
 from cdc.position import Position, log_order

@@ -12,7 +12,8 @@ import zstandard
 
 from cdc import events as ev
 from cdc import tablemap as t
-from cdc.assembler import Assembler, Committed
+from cdc.assembler import Assembler
+from cdc.committed import Committed
 from cdc.position import Flavour, Position
 from cdc.rows import Decoder, Shape, compile_decoder
 from cdc.tablemap import TableMap

@@ -6,6 +6,7 @@ import pytest
 
 from cdc import events as ev
 from cdc import tablemap as t
+from cdc.committed import Unread
 from cdc.errors import MalformedEvent
 from cdc.position import Flavour
 from cdc.rows import Decoder
@@ -329,6 +330,7 @@ def test_a_row_that_does_not_decode_is_a_gap_and_the_stream_lives(flavour: Flavo
     assert "shop.orders" in detail
     gap = next(change for change in done[0].changes if change.op == GAP)
     assert json.loads(gap.message)["position"] == name
+    assert done[0].unread["orders"] == Unread(f"{detail}, at {name}", mendable=True)
 
 
 @both

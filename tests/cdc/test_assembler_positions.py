@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cdc import events as ev
 from cdc import tablemap as t
-from cdc.assembler import Committed
+from cdc.committed import Committed
 from cdc.errors import MalformedEvent, SourceError
 from cdc.position import Flavour, Position
 from tests.cdc import forge

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cdc.assembler import Committed
 from cdc.backfill import Backfill, Bounds, TableRows
+from cdc.committed import Committed
 from cdc.position import Fingerprint, Position
 from journal.types import DELETE, GAP, INSERT, READ, UPDATE, Change
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cdc import capture
-from cdc.capture import Appender, Backoff, proven_lag
+from cdc import backoff, capture
+from cdc.backoff import Backoff
+from cdc.capture import Appender, proven_lag
 from cdc.position import Checkpoint
 from journal.errors import JournalDamaged, JournalFull
 from journal.sqlite import SqliteJournal
@@ -128,7 +129,7 @@ async def test_a_server_that_hangs_up_at_once_is_not_hammered(
     maria: Database, follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It accepts and closes: about one connection a second, and live when it answers again."""
-    monkeypatch.setattr(capture, "_SLOWEST", 1.0)  # or the test would wait for the longest wait of all
+    monkeypatch.setattr(backoff, "_SLOWEST", 1.0)  # or the test would wait for the longest wait of all
     maria.run(TABLE)
     with CuttingProxy(maria.server.port) as proxy:
         following = follow(through(maria.origin("t"), proxy))

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from cdc.assembler import Committed
+from cdc.committed import Committed
 from cdc.handoff import Closed, Handoff, weight
 from cdc.position import Fingerprint, Position
 from journal.types import INSERT, Change

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
-from cdc.assembler import Committed
+from cdc.committed import Committed
 from cdc.control import Control, Server
 from cdc.errors import PositionLost
 from cdc.handoff import Handoff

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import pytest
 
 from cdc import events as ev
-from cdc.assembler import Assembler, Committed
+from cdc.assembler import Assembler
+from cdc.committed import Committed
 from cdc.control import Control
 from cdc.position import Position
 from cdc.rows import Shape, compile_decoder

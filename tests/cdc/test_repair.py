@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cdc.fetch import TableChannel
+from cdc.position import Owed
 from cdc.repair import repair
 from journal.sqlite import SqliteJournal
 from journal.types import DELETE, GAP, INSERT, READ, UPDATE, Change, Transaction
@@ -25,7 +26,7 @@ async def test_the_newest_rows_are_known(tmp_path: Path, size: int) -> None:
     changes = [change(READ if n < 600 else INSERT, n, size) for n in range(1200)]
     changes += [change((UPDATE, DELETE, GAP)[n % 3], n) for n in range(1500)]
     await journal.append([Transaction(changes, "here", 0.0)])
-    request = await repair(journal, CHANNEL, "purged", "gone")
+    request = await repair(journal, CHANNEL, Owed("purged", "gone"))
     await journal.close()
     assert request.known == [one.message for one in changes[200:1200]]
     assert [one.op for one in request.first] == [GAP]
@@ -39,6 +40,6 @@ async def test_a_channel_that_keeps_no_row_knows_none(tmp_path: Path) -> None:
     clock[0] = 100.0
     await journal.append([Transaction([change(UPDATE, n) for n in range(50)], "here", 0.0)])
     await journal.trim(50, 1 << 30)
-    request = await repair(journal, CHANNEL, "purged", "gone")
+    request = await repair(journal, CHANNEL, Owed("purged", "gone"))
     await journal.close()
     assert request.known == []

@@ -11,8 +11,8 @@ from typing import Any
 import pymysql
 import pytest
 
-from cdc.assembler import Committed
 from cdc.capture import LIVE, CaptureLoop
+from cdc.committed import Committed
 from cdc.position import Checkpoint, Position
 from cdc.reader import Overlap
 from cdc.xa import Waiting, Xid, named_xid, prepared_xid

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import time
 
 import pytest
 
 from devenv.database import Server
+from rowcast import failpoints
 from tests.conftest import MakeServer
 from tests.end_to_end.conftest import MakeProduct
 from tests.faults.product import Product
@@ -105,6 +107,58 @@ async def test_a_gap_is_repaired_from_the_table(make_server: MakeServer, make_pr
     verdict = judge(recorder.seen, rows)
     assert (verdict.lost, verdict.repeated, verdict.unknown, verdict.altered) == (0, 0, 0, 0)
     assert verdict.holes == 1  # the gap's own offset
+
+
+@pytest.mark.parametrize("point", [failpoints.BEFORE_APPEND, failpoints.AFTER_APPEND])
+async def test_a_repair_that_is_killed_begins_again(
+    make_server: MakeServer, make_product: MakeProduct, point: str
+) -> None:
+    """Killed after the loss was found and before gap and rows were durable: the next start tells both, once."""
+    server = make_server()
+    product = make_product(server)
+    await product.ready()
+    await asyncio.to_thread(write, product, 1, 20)
+    before = await asyncio.to_thread(table, product)
+    async with Recorder(product.gateway, offset=0) as recorder:
+        await recorder.until_seen(len(before))
+        product.kill()
+        await asyncio.to_thread(write, product, 2, 20)
+        await asyncio.to_thread(server.sql, "RESET MASTER")
+        product.start({failpoints.VARIABLE: f"{point}:1"})
+        assert product.process is not None
+        assert await asyncio.to_thread(product.process.wait, 30) == -signal.SIGKILL
+        assert "the log does not continue" in product.log.read_text()
+        product.start()
+        await product.ready()
+        rows = await asyncio.to_thread(table, product)
+        await recorder.until_seen(len(rows))
+    assert [gap["reason"] for gap in recorder.gaps] == ["reset"]
+    verdict = judge(recorder.seen, rows)
+    assert (verdict.lost, verdict.repeated, verdict.unknown, verdict.holes) == (0, 0, 0, 1)
+
+
+async def test_what_cannot_be_repaired_is_named_until_a_restart(mariadb: Server, make_product: MakeProduct) -> None:
+    """Rows written by statement into a table without a key: /readyz is red and says where and why."""
+    product = make_product(mariadb, start=False)
+    product.sql("ALTER TABLE scraped_result MODIFY id BIGINT UNSIGNED NOT NULL DEFAULT 0, DROP PRIMARY KEY")
+    product.start()
+    await product.ready()
+    product.sql("SET binlog_format = STATEMENT; INSERT INTO scraped_result (account, data, url) VALUES ('a', '1', 'u')")
+    async with asyncio.timeout(20):
+        while "scraped_updates: a write was logged as a statement" not in (await gaps_named(product)):
+            await asyncio.sleep(0.05)
+    product.stop()
+    product.start()
+    await product.ready()
+    assert await gaps_named(product) == "ok"
+
+
+async def gaps_named(product: Product) -> str:
+    """What /readyz says of gaps that are not repaired."""
+    status, body = await product.readiness()
+    named = str(body.get("checks", {}).get("gaps", ""))
+    assert status != 200 or named == "ok"
+    return named
 
 
 def purge(server: Server) -> None:

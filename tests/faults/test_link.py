@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cdc import capture
+from cdc import backoff
 from cdc.capture import CaptureLoop
 from cdc.reader import Origin, TableChannel
 from devenv.database import Server
@@ -83,8 +83,8 @@ async def test_a_link_that_is_cut_again_and_again_loses_nothing(
     mariadb: Server, make_product: MakeProduct, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thirty cuts under load, in the middle of packets and of transactions: each row once, in the log's order."""
-    monkeypatch.setattr(capture, "_QUICK", 0.02)
-    monkeypatch.setattr(capture, "_SLOWEST", 0.02)
+    monkeypatch.setattr(backoff, "_QUICK", 0.02)
+    monkeypatch.setattr(backoff, "_SLOWEST", 0.02)
     product = make_product(mariadb, start=False)
     with CuttingProxy(mariadb.port) as proxy:
         async with capturing(product, proxy, tmp_path / "journal.db") as captured:

@@ -16,8 +16,8 @@ import pytest
 
 import journal.pages
 import journal.sqlite
-from cdc.assembler import Committed
 from cdc.capture import CaptureLoop
+from cdc.committed import Committed
 from cdc.fetch import TableChannel
 from cdc.handoff import Handoff
 from cdc.position import Checkpoint, Position

@@ -1,0 +1,56 @@
+"""Which channels may lack rows, why, and what becomes of it. Pure.
+
+A gap is told once. Until the rows behind it were fetched from the table, each checkpoint says that they are owed, so
+that a crash in between forgets nothing. What the table cannot tell stays named here until the process ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from cdc.committed import Committed
+from cdc.position import Owed
+
+
+class Ledger:
+    """One capture loop's account of them. ``missing``: channels that may lack rows at this moment, and why."""
+
+    def __init__(self) -> None:
+        self.owed: Mapping[str, Owed] = {}
+        self.due = False  # a gap was told since the tables were last asked
+        self._asked: Collection[str] = ()
+        self._silent: set[str] = set()  # channels whose table cannot say which rows are new
+        self._unmended: dict[str, str] = {}
+
+    def begin(self, owed: Mapping[str, Owed]) -> None:
+        """The tables of all these channels are being asked."""
+        self.owed, self._asked, self.due = owed, owed.keys(), False
+
+    def take(self, batch: Sequence[Committed]) -> bool:
+        """Note what came in order; returns whether rows that were asked for are among it."""
+        for committed in batch:
+            if committed.complete:
+                self._answered(committed.vain)
+            for channel, unread in committed.unread.items():
+                if not unread.mendable:
+                    self._unmended[channel] = unread.detail
+                if channel not in self._silent:
+                    self.owed = {**self.owed, channel: Owed("unreadable", unread.detail, told=True)}
+                    self.due = True
+                else:
+                    self._unmended[channel] = unread.detail
+        return any(committed.complete for committed in batch)
+
+    def _answered(self, vain: Collection[str]) -> None:
+        self._silent.difference_update(self._asked)
+        for channel in self._asked:
+            if channel in vain:
+                self._silent.add(channel)
+                self._unmended[channel] = self.owed[channel].detail
+        self.owed = {channel: owed for channel, owed in self.owed.items() if channel not in self._asked}
+        self._asked = ()
+
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """What is not mended, and what is being mended."""
+        return {**self._unmended, **{channel: owed.detail for channel, owed in self.owed.items()}}
