@@ -16,6 +16,7 @@ BLOCK = re.compile(r"^```http (request|answer)\n(.*?)^```$", re.MULTILINE | re.D
 CHECKS = {
     "source": "down: the connection to the server was lost",
     "lag": None,
+    "gaps": None,
     "journal": None,
     "process": None,
     "database": None,

@@ -153,6 +153,12 @@ def test_a_gap_event_becomes_a_gap_frame(message: bytes, reason: str) -> None:
     assert frame == {"type": "gap", "subscription": "c", "after": 41, "before": 43, "reason": reason}
 
 
+def test_a_gap_frame_says_where() -> None:
+    """The place in the source's log stands behind the cause."""
+    message = b'{"reason":"unreadable","detail":"by statement","position":"0-1-7"}'
+    assert json.loads(wire.event_text(Event("c", 1, GAP, message, 0.0)))["detail"] == "by statement, at 0-1-7"
+
+
 def test_no_control_frame_has_a_channel() -> None:
     """The rule of the protocol: data has a channel, control has a type, nothing has both."""
     for control in wire.CONTROLS:
