@@ -52,8 +52,8 @@ class FilterIndex:
         if not by_value:
             del self._by_value[old.anchor.path]
 
-    def match(self, columns: Columns, count: int) -> Hits:
-        """Each filter that lets some of these ``count`` events pass, with their places in order.
+    def match(self, columns: Columns) -> Hits:
+        """Each filter that lets some of these events pass, with their places in order.
 
         Costs one look-up for each distinct value in the events, however many filters there are on it.
         """
@@ -67,14 +67,14 @@ class FilterIndex:
             for value in places.keys() & by_value.keys():
                 for found in list(by_value[value]):
                     if found.exact:
-                        yield found, places[value]
+                        yield found, columns.narrow(places[value], ())
                     else:
                         hits[found] = [*hits.get(found, ()), *places[value]]
         for found, places_found in hits.items():
             if passing := columns.narrow(sorted(places_found), found.rest):
                 yield found, passing
         for scanned in list(self._scanned):
-            if passing := columns.narrow(range(count), scanned.rest):
+            if passing := columns.narrow(None, scanned.rest):
                 yield scanned, passing
 
     def _match_all(self, columns: Columns) -> Hits:

@@ -108,7 +108,7 @@ class Hub:
         if everything := topic.groups.get(None):
             self._deliver(topic, everything, run.whole(), len(run.events))
         if topic.filters:
-            for where, places in topic.filters.match(run.columns, len(run.events)):
+            for where, places in topic.filters.match(run.columns):
                 self._deliver(topic, topic.groups[where], run.some(places), len(places))
 
     def _deliver(self, topic: Topic, group: Group, data: bytes, events: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter, methodcaller
@@ -17,6 +17,7 @@ from journal.types import GAP, Event
 _MOST_PATHS = 16  # remembered for one run of events
 _MOST_FIELDS = 32  # of a parser made to measure
 _CONTAINERS = (dict, list)
+_object = msgspec.json.Decoder(dict[str, Any]).decode
 _INDEX = re.compile("[0-9]{1,9}")
 _UNREADABLE = (msgspec.DecodeError, RecursionError)
 _OTHER = object()  # an array or an object: equal to nothing, and in no order
@@ -26,15 +27,17 @@ Reader = Callable[[bytes], Any]
 
 
 class Columns:
-    """Values by path, and where each stands. ``always`` are the places that pass every filter: gaps.
+    """Values by path, and the places where each stands: a place for each event, then one more for each update.
 
-    So does a row that cannot be parsed: nothing may be withheld because we could not read it.
+    There stands the row as it was before: an update passes a filter if the row passes now or did. ``always`` are the
+    places that pass every filter: gaps, and rows that cannot be parsed, for nothing may be withheld because of that.
     """
 
-    __slots__ = ("_events", "_places", "_values", "always")
+    __slots__ = ("_before", "_events", "_places", "_values", "always")
 
     def __init__(self, events: Sequence[Event]) -> None:
         self._events = events
+        self._before: list[tuple[int, dict[str, Any]]] | None = None  # an update's place, and its old values
         self._values: dict[Path, list[Any]] = {}
         self._places: dict[Path, Places] = {}
         self.always = [place for place, event in enumerate(events) if event.op == GAP]
@@ -51,8 +54,11 @@ class Columns:
         columns = tuple(sorted({path[0] for path in missing}))
         read, getters = _reader(columns)
         rows = self._rows(read)
+        if self._before is None:
+            self._before = list(self._updates())
         for path in missing:
             found = [*map(getters[columns.index(path[0])], rows)]
+            found += [old.get(path[0], found[place]) for place, old in self._before or ()]
             if path[1:]:
                 found = [_followed(value, path[1:]) for value in found]
             self._values[path] = [_OTHER if type(value) in _CONTAINERS else value for value in found]
@@ -72,6 +78,14 @@ class Columns:
                 self.always = sorted({*self.always, place})
         return rows
 
+    def _updates(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        for place, event in enumerate(self._events):
+            if event.old:
+                try:
+                    yield place, _object(event.old)
+                except _UNREADABLE:
+                    self.always = sorted({*self.always, place})
+
     def places(self, path: Path) -> Places:
         """Where each value at a loaded path stands, in order."""
         found = self._places.get(path)
@@ -85,17 +99,26 @@ class Columns:
         """The places of the events that pass a filter, in order."""
         self.load(wanted.paths)
         if wanted.anchor is None:
-            return self.narrow(range(len(self._events)), wanted.rest)
+            return self.narrow(None, wanted.rest)
         places = self.places(wanted.anchor.path)
         found = [places[value] for value in wanted.anchor.values or () if value in places]
         return self.narrow(found[0] if len(found) == 1 else sorted(chain.from_iterable(found)), wanted.rest)
 
-    def narrow(self, places: Sequence[int], conditions: Iterable[Condition]) -> Sequence[int]:
-        """Those of ``places`` where all conditions hold, on paths that are loaded; and what passes every filter."""
+    def narrow(self, places: Sequence[int] | None, conditions: Iterable[Condition]) -> Sequence[int]:
+        """The events at those of ``places`` (``None``: all) where all conditions hold, on paths that are loaded.
+
+        With what passes every filter.
+        """
+        if places is None:
+            places = range(len(self._events) + len(self._before or ()))
         for condition in conditions:
             values, test = self._values[condition.path], condition.test
             places = [place for place in places if test(values[place])]
-        return sorted({*places, *self.always}) if self.always else places
+        if not self._before and not self.always:
+            return places
+        count = len(self._events)
+        events = [place if place < count or not self._before else self._before[place - count][0] for place in places]
+        return sorted({*events, *self.always})
 
 
 def _followed(value: Any, rest: Path) -> Any:
@@ -121,4 +144,4 @@ def _reader(columns: tuple[str, ...]) -> tuple[Reader, list[Callable[[Any], Any]
             return msgspec.json.Decoder(row).decode, [attrgetter(name) for name in names]
         except ValueError:  # quotes and the like cannot be renamed to
             pass
-    return msgspec.json.Decoder(dict[str, Any]).decode, [methodcaller("get", column) for column in columns]
+    return _object, [methodcaller("get", column) for column in columns]

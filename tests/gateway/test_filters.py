@@ -22,7 +22,7 @@ from tests.gateway.conftest import MakeGateway
 from tests.gateway.memory import MemoryJournal
 from tests.gateway.recorder import Recorder
 from tests.gateway.stored import StoredJournal
-from tests.journal.selecting import Row, Where, message, passes, rows, wheres
+from tests.journal.selecting import Row, Where, concerned, event, message, passes, rows, wheres
 from tests.waiting import until
 
 CHANNEL = "cctv_updates"
@@ -45,9 +45,9 @@ def test_the_index_finds_what_each_filter_finds(rows: list[Row], wheres: list[Wh
     for each in data.draw(st.lists(st.sampled_from(list(added)), unique=True)) if added else []:
         index.remove(each)
         del added[each]
-    batch = [Event("c", n, INSERT, message(row), 0.0) for n, row in enumerate(rows, 1)]
-    expected = {each: [n for n, row in enumerate(rows) if passes(row, where)] for each, where in added.items()}
-    found = {each: list(places) for each, places in index.match(Columns(batch), len(batch))}
+    batch = [event(n, row) for n, row in enumerate(rows, 1)]
+    expected = {each: [n for n, row in enumerate(rows) if concerned(row, where)] for each, where in added.items()}
+    found = {each: list(places) for each, places in index.match(Columns(batch))}
     assert found == {each: places for each, places in expected.items() if places}
     assert bool(index) is bool(added)
 
@@ -61,7 +61,7 @@ def test_a_gap_passes_every_filter() -> None:
         index.add(each)
     batch = [Event("c", n, INSERT, row(n), 0.0) for n in range(6)]
     batch[1] = Event("c", 1, GAP, b'{"reason":"reset"}', 0.0)
-    found = {each: list(places) for each, places in index.match(Columns(batch), len(batch))}
+    found = {each: list(places) for each, places in index.match(Columns(batch))}
     assert [found[each] for each in wanted if each] == [[1, 3], [1, 4, 5], [1, 5]]
 
 
@@ -172,7 +172,7 @@ async def _run(wheres: list[Where], plan: list[Any]) -> tuple[Bench, list[Row]]:
     return bench, published
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(wheres, min_size=3, max_size=3), st.lists(turns, max_size=25))
 def test_filtered_delivery_is_the_plain_predicate(wheres: list[Where], plan: list[Any]) -> None:
     """Live, replayed, demoted and reconnected at random: each sees the rows that pass its filter, once, in order."""
@@ -306,7 +306,7 @@ def test_equality_is_looked_up(bench: Bench) -> None:
         assert each is not None
         index.add(each)
     batch = Columns([Event("c", n, INSERT, row(n % 3), 0.0) for n in range(10)])
-    assert {each: list(places) for each, places in index.match(batch, 10)} == {
+    assert {each: list(places) for each, places in index.match(batch)} == {
         kept[n]: list(range(n, 10, 3)) for n in range(3)
     }
     assert not index._scanned

@@ -9,6 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from journal.types import INSERT, UPDATE, Event
+
 Row = dict[str, Any]
 Where = Mapping[str, Any]
 
@@ -16,6 +18,21 @@ Where = Mapping[str, Any]
 def passes(row: Row, where: Where) -> bool:
     """Whether a row passes: every condition, one after the other."""
     return all(_holds(_value(row, name.split(".")), wanted) for name, wanted in where.items())
+
+
+OLD = "was"  # the key under which a row of these strategies holds what an update found
+
+
+def concerned(row: Row, where: Where) -> bool:
+    """Whether a filtered client is sent it: an update also if the row passed before."""
+    return passes(row, where) or passes({**row, **row.get(OLD, {})}, where)
+
+
+def event(offset: int, row: Row) -> Event:
+    """The event of a row, an update if it says what it was."""
+    old = row.get(OLD)
+    text = b"" if old is None else message(old)
+    return Event("c", offset, INSERT if old is None else UPDATE, message(row), 0.0, text)
 
 
 def _value(value: Any, names: list[str]) -> Any:
@@ -59,7 +76,8 @@ scalars = st.sampled_from(
     [None, True, False, 0, 1, 2, 1.0, 1.5, 2**53 + 1, "", "1", "person", "car", "a%b", "é", "a\nb"]
 )
 values = st.one_of(scalars, st.lists(scalars, max_size=2), st.dictionaries(st.sampled_from("ab"), scalars, max_size=2))
-rows: st.SearchStrategy[Row] = st.dictionaries(st.sampled_from(["id", "cctv_id", "data", 'a"b']), values, max_size=4)
+_rows = st.dictionaries(st.sampled_from(["id", "cctv_id", "data", 'a"b']), values, max_size=4)
+rows: st.SearchStrategy[Row] = st.one_of(_rows, _rows, st.builds(lambda row, old: {**row, OLD: old}, _rows, _rows))
 _ordered = st.sampled_from([0, 1, 1.5, 2, "1", "car", "x"])
 _patterns = st.text(alphabet="%_apcernosb1é\n", max_size=6)
 _operators = st.fixed_dictionaries(

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from journal import columns as columns_module
 from journal.columns import Columns
 from journal.filter import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, BadFilter, Filter, Filters
-from journal.types import GAP, INSERT, Event
-from tests.journal.selecting import Row, Where, message, passes, rows, wheres
+from journal.types import DELETE, GAP, INSERT, UPDATE, Event
+from tests.journal.selecting import Row, Where, concerned, event, rows, wheres
 
 
 def events(rows: list[Row]) -> list[Event]:
-    return [Event("c", offset, INSERT, message(row), 0.0) for offset, row in enumerate(rows, 1)]
+    return [event(offset, row) for offset, row in enumerate(rows, 1)]
 
 
 def compiled(where: object) -> Filter:
@@ -31,12 +31,12 @@ def selected(where: object, *rows: Row) -> list[int]:
 
 @given(st.lists(rows, max_size=12), st.lists(wheres, min_size=1, max_size=4))
 def test_a_filter_means_what_the_plain_predicate_means(rows: list[Row], wheres: list[Where]) -> None:
-    """Whatever the rows and filters, those that pass are those that pass one by one; many filters share the rows."""
+    """Whatever the rows, updates and filters: those that pass are those that pass one by one."""
     batch = Columns(events(rows))
     for where in wheres:
         wanted = Filters().get("c", where)
         found = range(len(rows)) if wanted is None else batch.select(wanted)
-        assert list(found) == [place for place, row in enumerate(rows) if passes(row, where)]
+        assert list(found) == [place for place, row in enumerate(rows) if concerned(row, where)]
 
 
 @given(wheres)
@@ -151,6 +151,23 @@ def test_gaps_and_unreadable_rows_pass_every_filter() -> None:
     batch.insert(2, Event("c", 9, GAP, b'{"reason":"purged"}', 0.0))
     for where in ({"id": 1}, {"id": [1, 7]}, {"id": {"lt": 2}}, {"id": {"eq": 1, "gt": 0}}):
         assert Columns(batch).select(compiled(where)) == [0, 1, 2, 3, 4]
+
+
+def test_an_update_passes_by_what_it_was_too() -> None:
+    """Who watches a row must learn that it has gone: what it was before counts, null and all."""
+    batch = [
+        Event("c", 1, UPDATE, b'{"id":1,"state":"paid"}', 0.0, b'{"state":null}'),
+        Event("c", 2, UPDATE, b'{"id":2,"state":"open"}', 0.0, b'{"state":"paid"}'),
+        Event("c", 3, UPDATE, b'{"id":3,"state":"open"}', 0.0, b'{"total":7}'),
+        Event("c", 4, DELETE, b'{"id":4,"state":"paid"}', 0.0),
+        Event("c", 5, UPDATE, b'{"id":5}', 0.0, b"{"),
+    ]
+    expected: dict[str, list[int]] = {"paid": [0, 1, 3, 4], "open": [1, 2, 4]}
+    for state, places in expected.items():
+        for wanted in (state, {"like": state}, [state, "nothing"]):
+            assert Columns(batch).select(compiled({"state": wanted})) == places
+    assert Columns(batch).select(compiled({"state": None})) == [0, 4]
+    assert Columns(batch).select(compiled({"id": {"gte": 1}})) == [0, 1, 2, 3, 4]
 
 
 def test_a_message_is_parsed_once_for_all_filters_loaded_together(monkeypatch: pytest.MonkeyPatch) -> None:
