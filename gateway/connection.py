@@ -15,6 +15,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from gateway.deflate import inflation
 from gateway.frames import control_frame
 from gateway.handshake import quiet
 from gateway.heartbeat import Source
@@ -64,14 +65,19 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_waiting",
         "_written",
+        "deflate",
         "paused",
     )
 
-    def __init__(self, shared: Shared, transport: asyncio.Transport) -> None:
+    def __init__(self, shared: Shared, transport: asyncio.Transport, deflate: bool = False) -> None:
         self._shared = shared
         self._transport = transport
         # Fresh, in state OPEN: the one that did the handshake would keep its request and headers (3 KB) alive.
         self._protocol = ServerProtocol(state=State.OPEN, max_size=shared.limits.max_message, logger=quiet)
+        self.deflate = deflate
+        if deflate:
+            self._protocol.extensions = [inflation()]
+            shared.stats.deflating += 1
         self._session = Session(shared.rules, self)
         self._message: bytearray | None = None  # a fragmented text message so far
         self._heard = shared.now()
@@ -111,6 +117,7 @@ class Connection(asyncio.Protocol):
         shared = self._shared
         shared.connections.discard(self)
         shared.stats.connections -= 1
+        shared.stats.deflating -= self.deflate
         if not shared.connections:
             shared.emptied.set()
 

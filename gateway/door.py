@@ -62,7 +62,7 @@ class Door(asyncio.Protocol):
             self._refuse(answer)
             return
         self._doors.pop(self, None)
-        connection = Connection(self._shared, self._transport)
+        connection = Connection(self._shared, self._transport, answer.deflate)
         self._transport.set_protocol(connection)
         self._transport.write(answer.data)
         if rest:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from struct import Struct
 
+from gateway.deflate import LEAST, MOST, packed
 from gateway.wire import Control, encode, event_text
 from journal.columns import Columns
 from journal.types import Event
@@ -16,14 +17,18 @@ SLICE = 256 * 1024  # bytes written to one connection between two looks at its w
 
 _ENVELOPE = 64  # bytes of a frame around a message, more or less
 _TEXT = 0x81  # FIN and opcode 1
+_DEFLATED = _TEXT | 0x40  # and RSV1 (RFC 7692, section 6)
 _medium = Struct("!BBH").pack
 _large = Struct("!BBQ").pack
 
 
 class Run:
-    """Consecutive events of one channel, ready to write; each way of writing them is made once, when asked for."""
+    """Consecutive events of one channel, ready to write; each way of writing them is made once, when asked for.
 
-    __slots__ = ("_frames", "_whole", "columns", "events", "first", "last", "size")
+    ``deflate`` asks for compressed frames, which only clients that have negotiated them understand.
+    """
+
+    __slots__ = ("_frames", "_large", "_whole", "columns", "events", "first", "last", "size")
 
     def __init__(self, events: Sequence[Event], size: int) -> None:
         self.events = events
@@ -31,40 +36,63 @@ class Run:
         self.last = events[-1].offset
         self.size = size  # bytes of messages, more or less
         self.columns = Columns(events)
-        self._whole: bytes | None = None
-        self._frames: dict[int, bytes] = {}
+        self._large: bool | None = None  # whether any frame is worth compressing
+        self._whole: dict[bool, bytes] = {}
+        self._frames: dict[tuple[int, bool], bytes] = {}
 
-    def whole(self) -> bytes:
+    def whole(self, deflate: bool = False) -> bytes:
         """All frames."""
-        if self._whole is None:
-            parts: list[bytes] = []
-            for event in self.events:
-                text = event_text(event)
-                parts += (text_header(len(text)), text)
-            self._whole = b"".join(parts)
-        return self._whole
+        deflate = deflate and self._worth_it()
+        whole = self._whole.get(deflate)
+        if whole is None:
+            if deflate:
+                whole = b"".join(self._frame(place, True) for place in range(len(self.events)))
+            else:
+                parts: list[bytes] = []
+                for event in self.events:
+                    text = event_text(event)
+                    parts += (text_header(len(text)), text)
+                whole = b"".join(parts)
+            self._whole[deflate] = whole
+        return whole
 
-    def some(self, places: Sequence[int]) -> bytes:
+    def some(self, places: Sequence[int], deflate: bool = False) -> bytes:
         """The frames of the events at these places."""
-        if len(places) == 1:
-            return self._frame(places[0])
-        return self.whole() if len(places) == len(self.events) else b"".join(map(self._frame, places))
+        if len(places) == len(self.events):
+            return self.whole(deflate)
+        deflate = deflate and self._worth_it()
+        return b"".join([self._frame(place, deflate) for place in places])
 
-    def _frame(self, place: int) -> bytes:
-        frame = self._frames.get(place)
+    def _worth_it(self) -> bool:
+        if self._large is None:
+            self._large = max(event.size for event in self.events) > LEAST - _ENVELOPE
+        return self._large
+
+    def _frame(self, place: int, deflate: bool) -> bytes:
+        frame = self._frames.get((place, deflate))
         if frame is None:
             text = event_text(self.events[place])
-            frame = self._frames[place] = text_header(len(text)) + text
+            frame = deflated_frame(text) if deflate else text_header(len(text)) + text
+            self._frames[place, deflate] = frame
         return frame
 
 
-def text_header(length: int) -> bytes:
+def deflated_frame(text: bytes) -> bytes:
+    """A whole frame around one text, compressed where that makes it smaller."""
+    if LEAST <= len(text) <= MOST:
+        payload = packed(text)
+        if len(payload) < len(text):
+            return text_header(len(payload), _DEFLATED) + payload
+    return text_header(len(text)) + text
+
+
+def text_header(length: int, first: int = _TEXT) -> bytes:
     """The header of a text frame with a payload of ``length`` bytes."""
     if length < 126:
-        return bytes((_TEXT, length))
+        return bytes((first, length))
     if length < 1 << 16:
-        return _medium(_TEXT, 126, length)
-    return _large(_TEXT, 127, length)
+        return _medium(first, 126, length)
+    return _large(first, 127, length)
 
 
 def control_frame(message: Control) -> bytes:

@@ -11,6 +11,7 @@ from websockets.datastructures import MultipleValuesError
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
+from gateway.deflate import Negotiation
 from gateway.origins import OriginPolicy
 
 Readiness = Callable[[], tuple[bool, dict[str, Any]]]
@@ -23,23 +24,28 @@ log = logging.getLogger("gateway.handshake")
 
 
 class Answer(NamedTuple):
-    """Bytes to send back. Unless ``upgraded`` the connection ends after them; ``health`` marks a health check."""
+    """Bytes to send back. Unless ``upgraded`` the connection ends after them; ``health`` marks a health check.
+
+    ``deflate``: compression was agreed on.
+    """
 
     data: bytes
     upgraded: bool = False
     health: bool = False
+    deflate: bool = False
 
 
 class Handshake:
-    """Answers request heads by one origin policy and one readiness check."""
+    """Answers request heads by one origin policy and one readiness check, with compression or without."""
 
-    def __init__(self, origins: OriginPolicy, readiness: Readiness) -> None:
+    def __init__(self, origins: OriginPolicy, readiness: Readiness, compression: bool = True) -> None:
         self._origins = origins
         self._readiness = readiness
+        self._extensions = [Negotiation()] if compression else None
 
     def answer(self, head: bytes) -> Answer:
         """The answer to a whole request head, up to and with its blank line; never raises."""
-        protocol = ServerProtocol(logger=quiet)
+        protocol = ServerProtocol(extensions=self._extensions, logger=quiet)
         protocol.receive_data(head)
         events = protocol.events_received()
         if not events:
@@ -50,7 +56,8 @@ class Handshake:
         response, health = self._respond(protocol, request)
         if request.method == "HEAD":
             response.body = b""
-        return Answer(response.serialize(), upgraded=response.status_code == 101, health=health)
+        upgraded = response.status_code == 101
+        return Answer(response.serialize(), upgraded, health, deflate=upgraded and bool(protocol.extensions))
 
     def too_large(self) -> Answer:
         """The answer to a head that does not end."""

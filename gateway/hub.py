@@ -12,36 +12,37 @@ from journal.filter import Filter
 from journal.types import Event
 
 Group = set[Subscription]
+Key = tuple[Filter | None, bool]  # the filter, and whether frames are compressed
 
 
 class Topic:
-    """One channel: the newest offset handed to its live subscriptions, and these, grouped by filter."""
+    """One channel: the newest offset handed to its live subscriptions, and these, grouped by what bytes they get."""
 
     __slots__ = ("filters", "groups", "published")
 
     def __init__(self, published: int) -> None:
         self.published = published
-        self.groups: dict[Filter | None, Group] = {}
+        self.groups: dict[Key, Group] = {}
         self.filters = FilterIndex()  # those of ``groups``
 
     def join(self, subscription: Subscription) -> None:
         """Add it to its group."""
-        where = subscription.where
-        group = self.groups.get(where)
+        where, deflate = key = (subscription.where, subscription.sink.deflate)
+        group = self.groups.get(key)
         if group is None:
-            group = self.groups[where] = set()
-            if where is not None:
+            if where is not None and (where, not deflate) not in self.groups:
                 self.filters.add(where)
+            group = self.groups[key] = set()
         group.add(subscription)
 
     def discard(self, subscription: Subscription) -> None:
         """Take it out of its group."""
-        where = subscription.where
-        group = self.groups[where]
+        where, deflate = key = (subscription.where, subscription.sink.deflate)
+        group = self.groups[key]
         group.discard(subscription)
         if not group:
-            del self.groups[where]
-            if where is not None:
+            del self.groups[key]
+            if where is not None and (where, not deflate) not in self.groups:
                 self.filters.remove(where)
 
 
@@ -105,11 +106,15 @@ class Hub:
         topic.published = batch[-1].offset
 
     def _hand_out(self, topic: Topic, run: Run) -> None:
-        if everything := topic.groups.get(None):
-            self._deliver(topic, everything, run.whole(), len(run.events))
+        groups = topic.groups
+        for deflate in (False, True):
+            if group := groups.get((None, deflate)):
+                self._deliver(topic, group, run.whole(deflate), len(run.events))
         if topic.filters:
             for where, places in topic.filters.match(run.columns):
-                self._deliver(topic, topic.groups[where], run.some(places), len(places))
+                for deflate in (False, True):
+                    if group := groups.get((where, deflate)):
+                        self._deliver(topic, group, run.some(places, deflate), len(places))
 
     def _deliver(self, topic: Topic, group: Group, data: bytes, events: int) -> None:
         late: list[Subscription] = []

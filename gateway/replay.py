@@ -170,7 +170,7 @@ class Replay:
         places = range(len(run.events)) if subscription.where is None else run.columns.select(subscription.where)
         if not places:
             return
-        data = run.some(places)
+        data = run.some(places, subscription.sink.deflate)
         subscription.sink.send(data)
         self._stats.deliveries += len(places)
         self._stats.replayed += len(places)

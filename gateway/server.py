@@ -47,6 +47,7 @@ class Gateway:
         max_buffer: int = 1 << 20,
         max_subscriptions: int = 64,
         max_message: int = 64 * 1024,
+        compression: bool = True,
         timing: Timing | None = None,
         ahead: Callable[[str, int], bool] = lambda _channel, _offset: False,
         columns: Callable[[str], Collection[str] | None] = lambda _channel: None,
@@ -57,7 +58,7 @@ class Gateway:
         self._channels = tuple(channels)
         self._host = host
         self.port = port  # once started, the port listened on
-        self._handshake = Handshake(OriginPolicy(origins, loopback_only=is_loopback(host)), readiness)
+        self._handshake = Handshake(OriginPolicy(origins, loopback_only=is_loopback(host)), readiness, compression)
         self._limits = Limits(max_buffer, max_subscriptions, max_message)
         self._timing = timing or Timing()
         self.stats = Stats()

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Stats:
-    """Plain counters since the start; ``connections`` and ``subscriptions`` are how many there are now."""
+    """Plain counters since the start; the first three are how many there are now."""
 
     connections: int = 0
     subscriptions: int = 0
+    deflating: int = 0  # of the connections, those with compression
     accepted: int = 0  # WebSocket handshakes completed
     refused: int = 0  # HTTP requests that did not become a WebSocket, health checks aside
     requests: int = 0  # client frames answered

@@ -25,6 +25,7 @@ class Sink(Protocol):
     """What a subscription writes to: a connection, or a stand-in for one in tests."""
 
     paused: bool  # its write buffer is over its bound: no data now
+    deflate: bool  # it understands compressed frames; never changes
 
     def send(self, data: bytes) -> None:
         """Write frames."""

@@ -83,7 +83,11 @@ def capture_figures(capture: CaptureLoop) -> Figures:
     return figures
 
 
-_NOW = {"connections": "WebSocket connections", "subscriptions": "Subscriptions"}
+_NOW = {
+    "connections": "WebSocket connections",
+    "subscriptions": "Subscriptions",
+    "deflating": "Connections with compression",
+}
 _SINCE_START = {
     "accepted": "WebSocket handshakes completed",
     "refused": "Requests that did not become a WebSocket",

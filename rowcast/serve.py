@@ -131,6 +131,7 @@ class _Serve:
             max_buffer=settings.max_buffer,
             max_subscriptions=settings.max_subscriptions,
             max_message=settings.max_message,
+            compression=settings.compression,
             timing=Timing(unread=settings.unread_seconds),
             ahead=self._journal.doubt,
             columns=lambda channel: self._settings.channels[channel].columns,

@@ -28,6 +28,8 @@ def texts(data: bytes) -> Iterator[bytes]:
 class Recorder:
     """Parses every frame. With a ``room`` it pauses when more bytes than that wait, until ``drain`` is called."""
 
+    deflate = False
+
     def __init__(self, room: int | None = None) -> None:
         self.paused = False
         self.frames: list[dict[str, Any]] = []

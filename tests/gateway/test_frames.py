@@ -68,4 +68,6 @@ def test_some_frames_of_a_run() -> None:
     for places in ([], [3], [0, 2, 9], [2, 3, 4]):
         frames = received(run.some(places))
         assert [json.loads(bytes(frame.data))["offset"] for frame in frames] == [100 + place for place in places]
-    assert run.some(range(10)) is run.whole()
+    assert run.some(range(10)) is run.whole() is run.whole(deflate=True)  # too small to be compressed
+    (large,) = runs(events(3, size=5000))
+    assert large.whole() is not large.whole(deflate=True) is large.some(range(3), deflate=True)

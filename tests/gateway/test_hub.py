@@ -6,6 +6,7 @@ from gateway.frames import SLICE
 from gateway.hub import Hub
 from gateway.stats import Stats
 from gateway.subscription import Mode, Subscription
+from journal.filter import Filters
 from journal.types import INSERT, Event
 from tests.gateway.recorder import Recorder
 
@@ -73,6 +74,24 @@ def test_leaving_is_for_good(hub: Hub) -> None:
     assert sink.frames == []
     assert subscription.mode is Mode.CLOSED
     assert hub._topics["a"].groups == {}
+
+
+def test_one_filter_serves_clients_with_and_without_compression(hub: Hub) -> None:
+    """When the last of one kind leaves, the filter stays for the other, and goes with the last of all."""
+    where = Filters().get("a", {"x": ""})
+    both = []
+    for deflate in (False, True):
+        sink = Recorder()
+        sink.deflate = deflate
+        both.append((Subscription("a", sink, 0, where), sink))
+        assert hub.settle(both[-1][0])
+    (first, before), (second, after) = both
+    hub.publish(events("a", 1, 1))
+    hub.leave(first)
+    hub.publish(events("a", 2, 2))
+    assert (before.offsets, after.offsets) == ([1], [1, 2])
+    hub.leave(second)
+    assert not hub._topics["a"].filters
 
 
 def test_events_published_before_are_dropped(hub: Hub) -> None:

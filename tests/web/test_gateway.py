@@ -12,7 +12,9 @@ from gateway.server import Gateway
 from journal.sqlite import SqliteJournal
 from journal.types import GAP, INSERT, Change, Transaction
 from tests.waiting import until
+from tests.web.livepage import live_page
 from tests.web.node import NodeProgram
+from tests.web.site import Site
 
 HERE = Path(__file__).parent
 CHANNEL = "cctv_updates"
@@ -41,6 +43,11 @@ class Served:
     def url(self) -> str:
         """The gateway's address."""
         return f"ws://127.0.0.1:{self.gateway.port}/"
+
+    async def append(self, row: dict[str, Any]) -> None:
+        """One row of any size."""
+        changes = [Change(CHANNEL, INSERT, json.dumps(row).encode())]
+        self.gateway.publish(await self.journal.append([Transaction(changes, "here", 0.0)]))
 
     async def write(self, first: int, last: int, op: str = INSERT) -> None:
         """Rows with these ids, both included, each committed by itself."""
@@ -89,6 +96,36 @@ async def test_original_client_works_unchanged(node: Start, tmp_path: Path) -> N
             await server.write(6, 7)
             lines = await client.until(lambda lines: lines[-1:] == [row(7)])
     assert lines == [row(4), row(5), row(6), row(7)]
+
+
+LARGE = {**row(9), "data": {"label": "person", "text": "so many words " * 500}}
+
+
+async def test_large_rows_reach_node(node: Start, tmp_path: Path) -> None:
+    """Whether or not this version of Node asks for compression, rows that could be compressed arrive as they are."""
+    program = str(HERE / "original_client.mjs")
+    async with served(tmp_path / "journal.db") as server, node(program, server.url) as client:
+        await until(lambda: server.gateway.stats.subscriptions)
+        await server.append(LARGE)
+        await server.write(10, 10)
+        lines = await client.until(lambda lines: lines[-1:] == [row(10)])
+    assert lines == [LARGE, row(10)]
+
+
+async def test_compressed_rows_reach_chromium(chromium: Path, tmp_path: Path) -> None:
+    """The browser negotiates compression by itself; kept and new rows arrive as they are, large and small."""
+    async with served(tmp_path / "journal.db") as server:
+        await server.append(LARGE)
+        with Site(server.gateway.port) as site:
+            async with live_page(chromium, site.url) as page:
+                await page.until_row(9)
+                await server.append({**LARGE, "id": 10})
+                await server.write(11, 11)
+                for number in (10, 11):
+                    await page.until_row(number)
+                assert server.gateway.stats.deflating == 1
+                assert await page.offsets() == [1, 2, 3]
+        assert server.gateway.stats.bytes < len(json.dumps(LARGE))
 
 
 async def test_rows_survive_a_restart_of_the_gateway(subscriber: Start, tmp_path: Path, free_port: int) -> None:
