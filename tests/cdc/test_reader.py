@@ -81,6 +81,21 @@ def test_behind_a_held_xa_transaction_everything_is_known_until_the_known_one() 
     assert [overlap.is_new(one) for one in [*old, placed(8, 300)]] == [False, False, False, True]
 
 
+def test_without_gtids_the_place_tells_transactions_without_rows_apart() -> None:
+    """Two ALTERs of one second look alike; behind a held XA transaction the first is not taken for the second."""
+    alike = Fingerprint(None, "1700000000-00000000")
+    known = msgspec.structs.replace(
+        checkpoint(alike), end=Position("binlog.000002", 200), held=Position("x.000001", 50)
+    )
+    overlap = Overlap(known)
+    first, between, second = (
+        placed(0, place, "binlog.000002")._replace(fingerprint=fingerprint)
+        for place, fingerprint in ((100, alike), (150, Fingerprint(None, "1700000000-12345678")), (200, alike))
+    )
+    assert [overlap.is_new(one) for one in (first, between, second)] == [False, False, False]
+    assert overlap.is_new(between)
+
+
 @pytest.mark.parametrize("end", [("binlog.000002", 200), ("binlog.000002", 201), ("binlog.000003", 5)])
 def test_a_log_that_passes_the_known_transaction_without_it_is_a_reset(end: tuple[str, int]) -> None:
     """Another one ends there or behind: these are other coordinates of the same names."""

@@ -6,10 +6,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from tests.models import gateway_mutants, journal_mutants
+from tests.models import cdc_mutants, gateway_mutants, journal_mutants
 from tests.models.red import finding
 
-MUTANTS = gateway_mutants.MUTANTS + journal_mutants.MUTANTS
+MUTANTS = cdc_mutants.MUTANTS + journal_mutants.MUTANTS + gateway_mutants.MUTANTS
 
 
 def main(names: Sequence[str]) -> int:

@@ -6,12 +6,17 @@ from tests.models.mutants import MUTANTS
 from tests.models.mutation import Mutant, changed
 from tests.models.red import finding, run
 
-QUICK = ("await-before-publish", "demoted-one-back", "page-one-back")
+QUICK = ("overlap-ignored", "await-before-publish", "demoted-one-back", "page-one-back")
 
 
 def test_every_client_sees_each_offset_once() -> None:
     """Rows, clients that come, stall, go and come back, retention, kills, restored copies: offsets stay contiguous."""
     run("handover", 60)
+
+
+def test_every_committed_row_arrives_once() -> None:
+    """Transactions of every kind, links cut at any event, kills behind any append, seeds: nothing lost or repeated."""
+    run("capture", 40)
 
 
 @pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if mutant.name in QUICK], ids=lambda m: m.name)
