@@ -91,8 +91,8 @@ MUTANTS = (
         "seed-is-forgotten",
         CAPTURE,
         "no checkpoint says that a seed was taken, so it is taken again",
-        "cdc.capture:CaptureLoop._drain",
-        "if any(committed.complete for committed in batch):",
-        "if False:",
+        "cdc.ledger:Ledger.take",
+        "return any(committed.complete for committed in batch)",
+        "return False",
     ),
 )
