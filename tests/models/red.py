@@ -23,7 +23,7 @@ CERTAIN = settings(
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
-_UNTIL_RED = settings(CERTAIN, max_examples=1_000, phases=[Phase.generate], verbosity=Verbosity.quiet)
+_UNTIL_RED = settings(CERTAIN, max_examples=5_000, phases=[Phase.generate], verbosity=Verbosity.quiet)
 
 
 def run(model: str, examples: int) -> None:
