@@ -18,6 +18,7 @@ from cdc.position import Flavour
 
 _OLDEST: Mapping[Flavour, tuple[int, int]] = {"mariadb": (10, 6), "mysql": (8, 0)}
 _DAY = 86400
+_NO_XA_RIGHT = 1401  # XAER_RMERR is what MySQL says to who lacks XA_RECOVER_ADMIN
 
 
 class Rule(NamedTuple):
@@ -81,6 +82,7 @@ def preflight(
             *_expiry(values),
             *_relay(flavour, values),
             *_server_id(cursor, values, server_id),
+            _prepared(cursor, flavour),
             *access(cursor),
             *tables_fit(cursor, tables, columns or {}),
             *(cascades(cursor, changing) if not _logs_cascades(flavour, version) else ()),
@@ -192,6 +194,31 @@ def _server_id(cursor: DictCursor, values: Mapping[str, str], ours: int | None) 
 def _replicas(cursor: DictCursor) -> set[int]:
     rows = _first_that_works(cursor, "SHOW REPLICAS", "SHOW SLAVE HOSTS") or []
     return {int(row.get("Server_Id") or row.get("Server_id") or 0) for row in rows}
+
+
+def _prepared(cursor: DictCursor, flavour: Flavour) -> Finding:
+    """XA transactions that wait for their end. Neither server says for how long they have waited."""
+    subject = "XA transactions"
+    try:
+        cursor.execute("XA RECOVER FORMAT='SQL'" if flavour == "mariadb" else "XA RECOVER CONVERT XID")
+    except pymysql.OperationalError as error:
+        if error.args[0] not in {_NO_XA_RIGHT, 1227}:
+            raise
+        return Finding("ok", subject, "not looked at: that needs the right XA_RECOVER_ADMIN")
+    xids = [_xid(row) for row in cursor.fetchall()]
+    if not xids:
+        return Finding("ok", subject, "none is prepared")
+    text = f"{len(xids)} prepared: unless somebody is about to end them, each restart of ours reads the log since then"
+    return Finding("warn", subject, text, "\n".join(f"XA ROLLBACK {xid};  -- or XA COMMIT" for xid in xids))
+
+
+def _xid(row: Mapping[str, Any]) -> str:
+    """A row of XA RECOVER as XA COMMIT and XA ROLLBACK take it: MariaDB writes it so, MySQL as one hexadecimal text."""
+    data = str(row["data"])
+    if not data.startswith("0x"):
+        return data
+    size = 2 * int(row["gtrid_length"])
+    return f"X'{data[2:][:size]}',X'{data[2:][size:]}',{row['formatID']}"
 
 
 def _first_that_works(cursor: DictCursor, *statements: str) -> Sequence[dict[str, Any]] | None:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import threading
+import uuid
 from collections.abc import Iterator
 
 import msgspec
@@ -198,6 +199,32 @@ async def test_another_domain_is_followed(maria: Database, follow: Follow) -> No
         await following.count(12)
         assert following.ids() == list(range(1, 13))
         assert {gtid.split("-")[0] for gtid in str(following.checkpoint.end.gtid).split(",")} >= {"0", "5", "9"}
+
+
+async def test_a_gtid_set_with_holes_is_followed(oracle: Database, follow: Follow) -> None:
+    """Numbers of another source come out of order and are filled in later, across restarts: each row once."""
+    oracle.run(TABLE)
+    source = uuid.uuid4()
+    following = follow(oracle.origin("t"))
+
+    def write(number: int) -> None:
+        oracle.run(f"SET GTID_NEXT = '{source}:{number}'", *insert(number), "SET GTID_NEXT = AUTOMATIC")
+
+    for turn, (live, away) in enumerate([(7, 3), (9, 1), (4, 2)], start=1):
+        async with following:
+            await following.live()
+            write(live)
+            await following.count(2 * turn - 1)
+        write(away)
+    async with following:
+        await following.count(6)
+        await following.live()
+        assert f"{source}:1-4:7:9" in str(following.checkpoint.end.gtid)
+        for number in (5, 6, 8):
+            write(number)
+        await following.count(9)
+    assert following.ids() == [7, 3, 9, 1, 4, 2, 5, 6, 8]
+    assert following.loop.stats.gaps == 0
 
 
 async def test_a_backlog_keeps_the_names_of_then(database: Database, follow: Follow) -> None:

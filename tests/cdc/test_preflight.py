@@ -198,6 +198,19 @@ def test_the_servers_own_number_is_not_ours(root, reader):
     assert found["server_id"].text == "1 is the server's own number too"
 
 
+@pytest.mark.parametrize("xid", ["'left behind'", "X'00ff27','branch',7"])
+def test_abandoned_xa_transactions_are_found(either, root, reader, xid):
+    """One that is prepared is named, and what the finding says ends it; an account that may not look is told so."""
+    with _connected(either.root_url) as other:
+        for statement in ("XA START {}", "INSERT INTO {}.good VALUES (1, 1)", "XA END {}", "XA PREPARE {}"):
+            other.query(statement.replace("{}", DATABASE if "INSERT" in statement else xid))
+    assert bad(preflight(reader(*RIGHTS), [TABLE])).keys() <= {"XA transactions"}
+    found = bad(preflight(root, [TABLE]))
+    assert found["XA transactions"].level == "warn"
+    root.query(found["XA transactions"].mend.partition(";")[0])
+    assert bad(preflight(root, [TABLE])) == {}
+
+
 @pytest.mark.parametrize("flavour", ["mariadb", "mysql"])
 def test_binlog_filters_are_refused(make_server, flavour):
     """A filter leaves rows out of the log without a trace, so it is fatal, and the option is named."""
