@@ -11,7 +11,7 @@ OURS = "rowcast"
 
 
 class Goal(msgspec.Struct, frozen=True):
-    """What ours should reach: ``amount`` in the figure's unit, or that many times the median of ``peer``."""
+    """What ours should reach: ``amount`` in the figure's unit, or that many times what ``peer`` does."""
 
     amount: float
     peer: str = ""
@@ -47,19 +47,23 @@ class Figure(msgspec.Struct):
         return (max(taken) - min(taken)) / 2 / middle if middle else 0.0
 
     def ratio(self, peer: str) -> float | None:
-        """How many times better ours is than ``peer``; below 1 it is worse. None when one of them was not measured."""
-        ours, theirs = self.median(OURS), self.median(peer)
-        if ours is None or theirs is None or not ours or not theirs:
-            return None
-        return theirs / ours if self.less else ours / theirs
+        """How many times better ours is than ``peer``; below 1 it is worse. None when one of them was not measured.
+
+        Each round is compared with itself, where what else the machine does was the same for both; the middle counts.
+        """
+        rounds = zip(self.samples.get(OURS, ()), self.samples.get(peer, ()), strict=False)
+        ratios = [theirs / ours if self.less else ours / theirs for ours, theirs in rounds if ours and theirs]
+        return statistics.median(ratios) if ratios else None
 
     def reached(self, goal: Goal) -> bool | None:
         """Whether ours got there; None when one of the two was not measured."""
+        if goal.peer:
+            ratio = self.ratio(goal.peer)
+            return None if ratio is None else ratio >= (1 / goal.amount if self.less else goal.amount)
         ours = self.median(OURS)
-        theirs = self.median(goal.peer) if goal.peer else 1.0
-        if ours is None or theirs is None:
+        if ours is None:
             return None
-        return ours <= goal.amount * theirs if self.less else ours >= goal.amount * theirs
+        return ours <= goal.amount if self.less else ours >= goal.amount
 
 
 def table(figures: Iterable[Figure]) -> str:
