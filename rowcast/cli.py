@@ -162,8 +162,10 @@ def config(config: Path | None, flags: tuple[str, ...], *, table: bool) -> None:
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=3.0, show_default=True, help="Seconds.")
 def health(url: str, timeout: float) -> None:
     """Ask URL (http, https, ws or wss) once: exit 0 when it answers well, 69 when not."""
-    from rowcast.health import ask
+    from rowcast.health import ask, understood
 
+    if not understood(url):
+        raise click.BadParameter("expected an http, https, ws or wss URL", param_hint="URL")
     if (reason := ask(url, timeout)) is not None:
         raise Failure(f"{url}: {reason}", exit_code=UNREACHABLE)
 

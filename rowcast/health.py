@@ -10,6 +10,16 @@ from urllib.parse import urlsplit
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
+_WEBSOCKET, _HTTP = {"ws", "wss"}, {"http", "https"}
+
+
+def understood(url: str) -> bool:
+    """Whether it is a URL that ``ask`` can ask."""
+    try:
+        return urlsplit(url).scheme in _WEBSOCKET | _HTTP
+    except ValueError:  # half an IPv6 address
+        return False
+
 
 def ask(url: str, seconds: float) -> str | None:
     """None when ``url`` answers well within ``seconds``, else why not.
@@ -18,9 +28,9 @@ def ask(url: str, seconds: float) -> str | None:
     """
     try:
         scheme = urlsplit(url).scheme
-        if scheme in {"ws", "wss"}:
+        if scheme in _WEBSOCKET:
             return _ask_websocket(url, seconds)
-        if scheme in {"http", "https"}:
+        if scheme in _HTTP:
             return _ask_http(url, seconds)
     except (OSError, ValueError, http.client.HTTPException, WebSocketException) as error:
         return str(error) or type(error).__name__

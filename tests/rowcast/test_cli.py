@@ -164,6 +164,14 @@ def test_health(run, free_port):
     assert done.stderr.startswith(f"rowcast: http://127.0.0.1:{free_port}/: ")
 
 
+@pytest.mark.parametrize("url", ["foo", "ftp://127.0.0.1/", "http://[::1/"])
+def test_health_of_what_is_no_url_is_wrong_usage(run, url):
+    """It ends with 2: nobody was asked, so nobody is said to be away."""
+    done = run("health", url)
+    assert done.returncode == 2
+    assert "http, https, ws or wss" in done.stderr
+
+
 @pytest.fixture
 async def product(mariadb, tmp_path) -> AsyncIterator[Product]:
     """A running server over a database of its own."""
