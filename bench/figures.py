@@ -87,7 +87,9 @@ def number(amount: float) -> str:
 
 
 def _ours(figure: Figure) -> str:
-    return f"**{_measured(figure, OURS)}**" if OURS in figure.samples else figure.skipped.get(OURS, "")
+    if OURS not in figure.samples:
+        return figure.skipped.get(OURS, "")
+    return f"**{_measured(figure, OURS)}**" + _failed(figure, OURS)
 
 
 def _measured(figure: Figure, contender: str) -> str:
@@ -97,16 +99,22 @@ def _measured(figure: Figure, contender: str) -> str:
     return number(middle) + spread
 
 
+def _failed(figure: Figure, contender: str) -> str:
+    why = figure.skipped.get(contender)
+    return f"<br>and a round that failed: {why}" if why else ""
+
+
 def _peers(figure: Figure) -> str:
     parts = []
-    for peer in [*figure.samples, *figure.skipped]:
+    for peer in dict.fromkeys([*figure.samples, *figure.skipped]):
         if peer == OURS:
             continue
-        ratio = figure.ratio(peer)
-        if peer in figure.skipped:
+        if peer not in figure.samples:
             parts.append(f"{peer}: not measured, {figure.skipped[peer]}")
-        else:
-            parts.append(f"{peer} {_measured(figure, peer)}" + (f" ({number(ratio)} ×)" if ratio else ""))
+            continue
+        ratio = figure.ratio(peer)
+        better = f" ({number(ratio)} ×)" if ratio else ""
+        parts.append(f"{peer} {_measured(figure, peer)}{better}{_failed(figure, peer)}")
     return "<br>".join(parts)
 
 

@@ -98,15 +98,15 @@ class Swarm:
     def _connected(self, client: Client) -> None:
         client.connected = True
         self._epoll.modify(client.sock.fileno(), select.EPOLLIN)
-        client.sock.send(self._request)
+        self._send(client, self._request)
 
     def _upgraded(self, client: Client, data: bytes) -> None:
         if b" 101 " not in data[:16]:
             raise RuntimeError(f"refused: {data[:60]!r}")
         client.upgraded = True
         if self._subscribe:
-            client.sock.send(text_frame(self._subscribe.replace("NUMBER", str(client.number))))
-            client.awaits = self._until
+            self._send(client, text_frame(self._subscribe.replace("NUMBER", str(client.number))))
+            client.awaits = None if client.gone else self._until
         else:
             self._served(client)
 
@@ -167,6 +167,8 @@ class Swarm:
         client.carry = data[max(end, len(data) - _CARRY) :]
 
     def _lose(self, client: Client) -> None:
+        if client.gone:
+            return
         fd = client.sock.fileno()
         self._epoll.unregister(fd)
         del self._by_fd[fd]
@@ -192,9 +194,16 @@ class Swarm:
 
     def _pong(self) -> None:
         self._ponged = time.monotonic()
-        for client in self.clients:
-            if client.upgraded and not client.gone:
-                client.sock.send(_PONG)
+        for client in list(self.clients):
+            if client.upgraded:
+                self._send(client, _PONG)
+
+    def _send(self, client: Client, data: bytes) -> None:
+        """A few bytes, which always fit unless the server has gone."""
+        try:
+            client.sock.send(data)
+        except OSError:
+            self._lose(client)
 
     # Orders
 

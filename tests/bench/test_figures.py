@@ -56,6 +56,12 @@ def test_nobody_measured_is_a_line_too() -> None:
     assert "| no server |" in table([Figure("a", "b", "c", (Goal(1),), skipped={OURS: "no server"})])
 
 
+def test_a_round_that_failed_is_not_hidden() -> None:
+    """What was measured before it stands beside its reason."""
+    failed = Figure("a", "b", "c", samples={OURS: [7.0]}, skipped={OURS: "the server ended"})
+    assert "| **7**<br>and a round that failed: the server ended |" in table([failed])
+
+
 @pytest.mark.parametrize(
     ("amount", "text"), [(0, "0"), (0.0312, "0.031"), (1.5, "1.5"), (74.26, "74.3"), (250_000.4, "250,000")]
 )
