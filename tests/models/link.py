@@ -44,7 +44,10 @@ class Link(asyncio.Transport):
     def say(self, data: bytes) -> None:
         """Bytes from the client arrive."""
         if not self._closing:
-            self._loop.call(self._protocol.data_received, data)
+            try:
+                self._loop.call(self._protocol.data_received, data)
+            except Exception as error:  # asyncio would end the connection and log it
+                raise AssertionError(f"the gateway raised {error!r}") from error
 
     def read(self, most: int = 1 << 30) -> None:
         """The client reads so many bytes, or all there are."""
