@@ -14,7 +14,7 @@ import uvloop
 
 from bench.stage import peak_mib
 from cdc.capture import CaptureLoop
-from cdc.committed import Committed
+from cdc.committed import Committed, Piece
 from cdc.control import Control
 from cdc.fetch import TableChannel
 from cdc.handoff import Closed, Handoff
@@ -84,10 +84,10 @@ class Counting(Handoff):
         self.clock = Clock()
         self.error: BaseException | None = None
 
-    def put(self, transaction: Committed) -> None:
+    def put(self, item: Committed | Piece) -> None:
         """Count; turn the reader away once all have come."""
-        self.rows += len(transaction.changes)
-        for change in transaction.changes:
+        self.rows += len(item.changes)
+        for change in item.changes:
             self.size += len(change.message)
         if self.rows >= self._wanted:
             self.clock.stop()

@@ -13,7 +13,7 @@ import msgspec
 from cdc import compression, statements, xa
 from cdc import events as ev
 from cdc.changes import OPS, changes
-from cdc.committed import Committed, Unread
+from cdc.committed import CHANGE_OVERHEAD, PIECE_BYTES, Committed, Piece, Unread
 from cdc.errors import MalformedEvent, UndecodableRow
 from cdc.position import Fingerprint, Flavour, GtidState, Position
 from cdc.rows import Decoder
@@ -30,7 +30,8 @@ class Assembler:
 
     ``compile_decoder(channel, table_map)`` is asked once for each shape of a captured table. ``position`` is the
     boundary that the stream starts from; ``file`` and ``offset`` follow what was read. ``with_gtids`` says whether
-    the server numbers its transactions, ``any_case`` whether it compares table names without case.
+    the server numbers its transactions, ``any_case`` whether it compares table names without case. ``pass_on`` is
+    offered what has come of a large transaction, and tells whether it has taken it.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class Assembler:
         *,
         with_gtids: bool,
         any_case: bool = False,
+        pass_on: Callable[[Piece], bool] = lambda _: False,
     ) -> None:
+        self._pass_on = pass_on
         self._with_gtids = with_gtids
         self._mariadb = flavour == "mariadb"
         self._flavour = flavour
@@ -83,6 +86,10 @@ class Assembler:
 
     def _reset(self) -> None:
         self._changes: list[Change] = []
+        self._size = 0  # of them, about
+        self._most = PIECE_BYTES  # of XA more: what may have to wait for its commit stays together
+        self._passed = 0  # changes that went before them
+        self._passed_channels: set[str] = set()
         self._savepoints: dict[str, int] = {}
         self._tables: dict[int, Table] = {}
         self._gtid: str | None = None
@@ -155,6 +162,8 @@ class Assembler:
         if header.end and not self._is_boundary(start):
             self._boundary = Position(self.file, start, self._gtid_text())
         self._gtid, self._committed = gtid.text, gtid.committed
+        if gtid.prepares:
+            self._most = xa.HELD_BYTES
 
     def _is_boundary(self, offset: int) -> bool:
         """Whether the last transaction ended there, as it mostly did."""
@@ -196,11 +205,22 @@ class Assembler:
         for capture, why in table.failed.items():
             if OPS[header.kind] in capture.events:
                 self._gap([capture.channel], why, inserts=header.kind in ev.WRITES)
+        begun = len(self._changes)
         for feed in table.feeds:
             try:
                 self._changes += changes(feed, header.kind, body, rows)
             except UndecodableRow as error:
                 self._gap([feed.channel], str(error), inserts=header.kind in ev.WRITES)
+        self._size += sum(change.size + CHANGE_OVERHEAD for change in self._changes[begun:])
+        if self._size >= self._most:
+            self._hand_on(header)
+
+    def _hand_on(self, header: ev.Header) -> None:
+        committed = self._committed if self._committed is not None else float(header.timestamp)
+        if self._pass_on(Piece(self._changes, self._boundary, committed, first=not self._passed)):
+            self._passed += len(self._changes)
+            self._passed_channels.update(change.channel for change in self._changes)
+            self._changes, self._size = [], 0
 
     def _packed_rows(self, header: ev.Header, body: bytes) -> None:
         kind = ev.UNPACKED_ROWS[header.kind]
@@ -248,8 +268,9 @@ class Assembler:
             return end(header, query.sql)
         if kind in (statements.Kind.BEGIN, statements.Kind.XA):
             self._open = True
+            self._most = xa.HELD_BYTES if kind is statements.Kind.XA else self._most
         elif kind is statements.Kind.SAVEPOINT:
-            self._savepoints[statements.savepoint(query.sql)] = len(self._changes)
+            self._savepoints[statements.savepoint(query.sql)] = self._passed + len(self._changes)
         elif kind is statements.Kind.UNDO:
             self._undo(self._savepoints.get(statements.savepoint(query.sql), 0))
         elif kind is statements.Kind.WRITE:
@@ -264,8 +285,20 @@ class Assembler:
         return None if self._open else self._commit(header)
 
     def _undo(self, kept: int) -> None:
-        """Forget the rows behind the first ``kept`` changes; a gap stays, for what it stands for may have remained."""
+        """Forget the rows behind the first ``kept`` changes; a gap stays, for what it stands for may have remained.
+
+        Rows that were passed on cannot be told apart any more: none of them is kept then.
+        """
+        if kept < self._passed:
+            self._gap(sorted(self._passed_channels), "a transaction too large to be held was undone, or a part of it")
+            self._passed = kept = 0
+            self._passed_channels.clear()
+        kept -= self._passed
         self._changes[kept:] = [change for change in self._changes[kept:] if change.op == GAP]
+
+    def _touched(self) -> Sequence[str]:
+        """The channels that have rows of this transaction."""
+        return sorted(self._passed_channels.union(change.channel for change in self._changes if change.op != GAP))
 
     def _gap(self, channels: Sequence[str], why: str, *, inserts: bool = False) -> None:
         """Tell each channel once what could not be read. ``inserts``: it can only have been inserts."""
@@ -285,18 +318,16 @@ class Assembler:
 
     def _rolled_back(self, header: ev.Header, _: str) -> Committed:
         """Logged only when a table without transactions took part: which of the rows remain, the log does not say."""
-        touched = {change.channel for change in self._changes if change.op != GAP}
+        self._gap(self._touched(), "rolled back after a table without transactions was written")
         self._undo(0)
-        self._gap(sorted(touched), "rolled back after a table without transactions was written")
         return self._commit(header)
 
     def _xa_prepare(self, header: ev.Header, body: bytes) -> Committed:
         """Its rows may still be rolled back, and XA COMMIT does not repeat them: they wait for it."""
         if not ev.commits_in_one_phase(body):
-            if not self._prepared.fits(self._changes):
-                channels = list(dict.fromkeys(change.channel for change in self._changes))
-                self._changes = []
-                self._gap(channels, "a prepared XA transaction was too large to be held until its commit")
+            if self._passed or not self._prepared.fits(self._changes):
+                self._gap(self._touched(), "a prepared XA transaction was too large to be held until its commit")
+                self._undo(0)
             self._prepared.hold(xa.prepared_xid(body), self._boundary, self._changes)
             self._changes, self._missed = [], {}
         return self._commit(header)
@@ -335,6 +366,7 @@ class Assembler:
             committed,
             self._prepared.oldest,
             unread=self._missed,
+            in_pieces=self._passed > 0,
         )
         self._boundary = end
         self._reset()

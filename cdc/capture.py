@@ -10,13 +10,14 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
 from cdc.backoff import Backoff
-from cdc.committed import Committed
+from cdc.batch import to_append
+from cdc.committed import Committed, Piece
 from cdc.control import Control, Server
 from cdc.errors import PositionLost, SourceError, Superseded
 from cdc.fetch import Request
@@ -26,10 +27,11 @@ from cdc.position import Checkpoint, Owed
 from cdc.reader import Origin, Reader
 from cdc.repair import History, repair
 from journal.errors import JournalError
-from journal.types import GAP, Event, Transaction
+from journal.types import GAP, LAST, WHOLE, Event, Transaction
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 State = Literal["live", "catching_up", "stalled", "down"]
 LIVE: State = "live"
 CATCHING_UP: State = "catching_up"
@@ -49,7 +51,10 @@ class Appender(History, Protocol):
         """The last durable checkpoint."""
 
     async def append(self, batch: Sequence[Transaction]) -> list[Event]:
-        """Make a batch durable and return its events."""
+        """Make a batch durable and return the events that are visible with it."""
+
+    async def withdraw(self) -> None:
+        """Forget the pieces of a transaction whose last one never came."""
 
 
 class CaptureStats(msgspec.Struct):
@@ -133,8 +138,10 @@ class CaptureLoop:
     async def _session(self) -> None:
         """One connection's life: a thread reads and assembles, this side appends and publishes.
 
+        A transaction of which pieces came on the last connection is sent again, from its beginning.
         Ends by itself when tables are to be asked for rows that the log does not show.
         """
+        await self._until_taken(self._journal.withdraw)
         after_loss, self._after_loss = self._after_loss, None
         checkpoint = after_loss or await self._start_checkpoint()
         requests = await self._requests(checkpoint)
@@ -190,10 +197,10 @@ class CaptureLoop:
         written = time.monotonic()
         while True:
             batch = await _take(handoff, _CHECKPOINT_INTERVAL if idle else None)
-            if self._ledger.take(batch):
+            if self._ledger.take([item for item in batch if isinstance(item, Committed)]):
                 checkpoint = msgspec.structs.replace(checkpoint, tables=tables)
             origin = msgspec.structs.replace(checkpoint, server=self._server, owed=self._ledger.owed)
-            transactions, last = _transactions(batch, origin)
+            transactions, last = to_append(batch, origin)
             if not transactions:
                 idle = last or idle
                 elapsed = time.monotonic() - written
@@ -212,11 +219,19 @@ class CaptureLoop:
                     self._caught_up(handoff)
 
     async def _append(self, transactions: Sequence[Transaction]) -> None:
-        """Append and publish; a journal that cannot take it now is tried again until it can."""
+        """Append and publish."""
+        events = await self._until_taken(lambda: self._journal.append(transactions))
+        # No await between the return of append and this: head and published offset move together.
+        if events:
+            self._publish(events)
+        self._count(transactions, events)
+
+    async def _until_taken(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write; a journal that cannot take it now is tried again until it can."""
         wait = Backoff()
         while True:
             try:
-                events = await self._journal.append(transactions)
+                done = await write()
                 break
             except JournalError as error:
                 if not error.retry:
@@ -224,20 +239,18 @@ class CaptureLoop:
                 self._tell(STALLED, self.lag_ms, "the journal takes nothing")
                 logger.warning("the journal takes nothing: %s %s", error, error.hint)
                 await asyncio.sleep(wait.next(0))
-        # No await between the return of append and this: head and published offset move together.
-        if events:
-            self._publish(events)
-            self._count(transactions, events)
         if self.state == STALLED:
             self._tell(CATCHING_UP, self.lag_ms, "catching up")
+        return done
 
     def _count(self, transactions: Sequence[Transaction], events: Sequence[Event]) -> None:
-        self.stats.transactions += len(transactions)
-        gaps = [event for event in events if event.op == GAP]
-        for gap in gaps[:_GAPS_LOGGED]:
+        """What became visible, and what pieces brought that will be."""
+        for gap in [event for event in events if event.op == GAP][:_GAPS_LOGGED]:
             logger.warning("gap in %s at %d: %s", gap.channel, gap.offset, gap.message.decode())
-        self.stats.gaps += len(gaps)
-        self.stats.rows += len(events) - len(gaps)
+        self.stats.transactions += sum(t.part == LAST or (t.part == WHOLE and bool(t.changes)) for t in transactions)
+        gaps = sum(change.op == GAP for t in transactions for change in t.changes)
+        self.stats.gaps += gaps
+        self.stats.rows += sum(len(t.changes) for t in transactions) - gaps
 
     def _progress(self, committed: float, waited: float) -> None:
         """The lag as it was when the newest rows had gone out."""
@@ -304,7 +317,7 @@ def proven_lag(committed: float) -> int:
     return max(0, int((time.time() - committed - resolution) * 1000))
 
 
-async def _take(handoff: Handoff, seconds: float | None) -> list[Committed]:
+async def _take(handoff: Handoff, seconds: float | None) -> list[Committed | Piece]:
     """Whatever is ready, or nothing when nothing has come for so long."""
     try:
         async with asyncio.timeout(seconds) as due:
@@ -313,20 +326,6 @@ async def _take(handoff: Handoff, seconds: float | None) -> list[Committed]:
         if not due.expired():
             raise  # the reader died of it
         return []
-
-
-def _transactions(batch: Sequence[Committed], checkpoint: Checkpoint) -> tuple[list[Transaction], Transaction | None]:
-    """What to append for a batch: those with changes, and one without for a checkpoint beyond the last of them."""
-    transactions = [_transaction(c, checkpoint) for c in batch if c.changes or c.complete]
-    last = _transaction(batch[-1], checkpoint) if batch and not (batch[-1].changes or batch[-1].complete) else None
-    return transactions, last
-
-
-def _transaction(committed: Committed, origin: Checkpoint) -> Transaction:
-    checkpoint = msgspec.structs.replace(
-        origin, start=committed.start, end=committed.end, last=committed.fingerprint, held=committed.held
-    )
-    return Transaction(committed.changes, checkpoint.encode(), committed.committed)
 
 
 def _first_checkpoint(origin: Origin) -> Checkpoint:

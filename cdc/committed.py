@@ -1,4 +1,4 @@
-"""What leaves the assembler: a transaction, whole."""
+"""What leaves the assembler: whole transactions, and pieces of those that are too large to be held."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import NamedTuple
 
 from cdc.position import Fingerprint, Position
 from journal.types import Change
+
+CHANGE_OVERHEAD = 128  # bytes of memory, about, beside its message
+PIECE_BYTES = 8 << 20
+"""How much of a transaction is held before it is passed on: messages, and something for what carries each."""
 
 
 class Unread(NamedTuple):
@@ -22,7 +26,8 @@ class Committed(NamedTuple):
     The assembler always knows what it looked like; None stands for no transaction at all, only rows read from tables.
     ``held`` is where the oldest XA transaction begins that is prepared and not yet ended. ``complete``: with it every
     channel has what was fetched for it from its table, except those in ``vain``, whose table cannot tell. ``unread``
-    are the channels that have a gap among these changes which the tables may mend.
+    are the channels that have a gap among these changes which the tables may mend. ``in_pieces``: ``changes`` are
+    what is left of it, for pieces of it went before.
     """
 
     changes: Sequence[Change]
@@ -34,3 +39,21 @@ class Committed(NamedTuple):
     complete: bool = False
     vain: Collection[str] = ()
     unread: Mapping[str, Unread] = {}
+    in_pieces: bool = False
+
+
+class Piece(NamedTuple):
+    """Some changes of a transaction that is too large to be held until its end, which may still not come.
+
+    ``start`` is where the transaction begins. ``first``: of its pieces; those before it belong to one without an end.
+    """
+
+    changes: Sequence[Change]
+    start: Position
+    committed: float
+    first: bool
+
+
+def weight(item: Committed | Piece) -> int:
+    """Its message bytes, and something for each object that carries them."""
+    return 512 + sum(change.size + CHANGE_OVERHEAD for change in item.changes)

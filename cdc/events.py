@@ -139,20 +139,22 @@ def statement_start(body: bytes) -> int:
 
 
 class Gtid(NamedTuple):
-    """A transaction's name. ``standalone``: one statement follows and ends it (MariaDB only).
+    """A transaction's name.
 
+    ``standalone``: one statement follows and ends it; ``prepares``: it ends with XA PREPARE (both MariaDB only).
     ``committed`` is the commit time in Unix seconds where the server says more than the header, else None.
     """
 
     text: str
     standalone: bool = False
     committed: float | None = None
+    prepares: bool = False
 
 
 def parse_mariadb_gtid(body: bytes, server_id: int) -> Gtid:
     """MariaDB's GTID event: sequence, domain, flags."""
     sequence, domain, flags = struct.unpack_from("<QIB", body)
-    return Gtid(f"{domain}-{server_id}-{sequence}", standalone=bool(flags & 0x01))
+    return Gtid(f"{domain}-{server_id}-{sequence}", standalone=bool(flags & 0x01), prepares=bool(flags & 0x40))
 
 
 def parse_mysql_gtid(body: bytes) -> Gtid:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cdc.committed import Committed
+from cdc.committed import Committed, Piece, weight
 
 
 class Closed(Exception):
@@ -21,42 +21,40 @@ class Closed(Exception):
 
 
 class Handoff:
-    """An ``asyncio.Queue`` fed from one thread, holding at most ``max_bytes`` of messages, or one larger transaction.
+    """An ``asyncio.Queue`` fed from one thread, holding at most ``max_bytes`` of messages, or one larger item.
 
     What was taken still counts until ``release``: a permit comes back when its transaction is in the journal.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, max_bytes: int = 32 << 20, max_transactions: int = 8192
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, max_bytes: int = 32 << 20, max_items: int = 8192) -> None:
         self._loop = loop
         self._max_bytes = max_bytes
-        self._max_transactions = max_transactions
-        self._queue: asyncio.Queue[tuple[float, Committed] | BaseException] = asyncio.Queue()
+        self._max_items = max_items
+        self._queue: asyncio.Queue[tuple[float, Committed | Piece] | BaseException] = asyncio.Queue()
         self._oldest = 0.0
         self._room = threading.Condition()
         self._bytes = 0
-        self._transactions = 0
+        self._items = 0
         self._closed = False
 
     # The thread's side
 
-    def put(self, transaction: Committed) -> None:
-        """Hand over a transaction, waiting for room; raises Closed."""
-        size = weight(transaction)
+    def put(self, item: Committed | Piece) -> None:
+        """Hand over a transaction or a piece of one, waiting for room; raises Closed."""
+        size = weight(item)
         with self._room:
             while not self._closed and not self._fits(size):
                 self._room.wait()
             if self._closed:
                 raise Closed
             self._bytes += size
-            self._transactions += 1
-        self.call(self._queue.put_nowait, (time.monotonic(), transaction))
+            self._items += 1
+        self.call(self._queue.put_nowait, (time.monotonic(), item))
 
     def _fits(self, size: int) -> bool:
-        if self._transactions == 0:
+        if self._items == 0:
             return True
-        return self._bytes + size <= self._max_bytes and self._transactions < self._max_transactions
+        return self._bytes + size <= self._max_bytes and self._items < self._max_items
 
     def end(self, error: BaseException) -> None:
         """Say why no more will come; what was put before it is still taken first. Says nothing to a closed loop."""
@@ -74,13 +72,13 @@ class Handoff:
 
     # The loop's side
 
-    async def take(self, max_bytes: int = 4 << 20) -> list[Committed]:
-        """Wait for a transaction; return it and whatever else is ready, up to about ``max_bytes``.
+    async def take(self, max_bytes: int = 4 << 20) -> list[Committed | Piece]:
+        """Wait for a transaction or a piece; return it and whatever else is ready, up to about ``max_bytes``.
 
         Raises what ``end`` was given, once everything before it has been taken.
         """
         item = await self._queue.get()
-        batch: list[Committed] = []
+        batch: list[Committed | Piece] = []
         size = 0
         while not isinstance(item, BaseException):
             arrived, transaction = item
@@ -99,17 +97,17 @@ class Handoff:
     @property
     def empty(self) -> bool:
         """Whether everything that was put is in the journal."""
-        return self._transactions == 0
+        return self._items == 0
 
     def waited(self) -> float:
         """Seconds since the oldest transaction of the batch that was taken last was put."""
         return time.monotonic() - self._oldest
 
-    def release(self, batch: list[Committed]) -> None:
+    def release(self, batch: list[Committed | Piece]) -> None:
         """Give back the room of a batch that is in the journal."""
         with self._room:
             self._bytes -= sum(map(weight, batch))
-            self._transactions -= len(batch)
+            self._items -= len(batch)
             self._room.notify_all()
 
     def close(self) -> None:
@@ -117,8 +115,3 @@ class Handoff:
         with self._room:
             self._closed = True
             self._room.notify_all()
-
-
-def weight(transaction: Committed) -> int:
-    """A transaction's message bytes, and something for each object that carries them."""
-    return 512 + sum(change.size + 128 for change in transaction.changes)

@@ -9,7 +9,7 @@ import msgspec
 
 from cdc.assembler import Assembler
 from cdc.backfill import Backfill
-from cdc.committed import Committed
+from cdc.committed import Committed, Piece
 from cdc.control import ConnectArgs, Control, Server
 from cdc.errors import MalformedEvent, PositionLost, ReplicaBehind, SourceError
 from cdc.events import is_heartbeat
@@ -109,6 +109,7 @@ class Reader:
         self._handoff = handoff
         self._connected = connected
         self._caught_up = caught_up
+        self._newest = _nothing(checkpoint)
         self._source = BinlogSource(origin.connect, origin.server_id, heartbeat=origin.heartbeat)
 
     def run(self) -> None:
@@ -148,6 +149,7 @@ class Reader:
             start,
             with_gtids=server.gtids,
             any_case=server.any_case,
+            pass_on=lambda piece: self._pass_on(piece, overlap, backfill),
         )
         overlap = Overlap(self._checkpoint, same_server=self._checkpoint.server == server.identity)
         try:
@@ -163,12 +165,11 @@ class Reader:
     ) -> None:
         target = log_order(end.file, end.offset)
         caught_up = False
-        newest = _nothing(self._checkpoint)
         for event in self._source.events():
             committed = assembler.feed(event)
             if committed is not None:
                 if not backfill.done:
-                    newest = committed._replace(changes=(), unread={})
+                    self._newest = committed._replace(changes=(), unread={}, in_pieces=False)
                 if overlap.is_new(committed):
                     self._handoff.put(backfill.admit(committed))
             elif is_heartbeat(event):
@@ -177,9 +178,24 @@ class Reader:
             if not caught_up and log_order(assembler.file, assembler.offset) >= target:
                 overlap.at_log_end()
                 if not backfill.done:  # this end lies behind the snapshot
-                    self._handoff.put(backfill.finish(newest._replace(committed=time.time())))
+                    self._finish(backfill)
                 caught_up = True
                 self._handoff.call(self._caught_up)
+
+    def _pass_on(self, piece: Piece, overlap: Overlap, backfill: Backfill) -> bool:
+        """Hand on a piece of a transaction that is new. What was captured before is only compared at its end."""
+        if not overlap.proven:
+            return True
+        if not backfill.done:
+            if not backfill.passed(piece.start.file, piece.start.offset):
+                return False  # whether a table's rows hold it already is only known when it is whole
+            self._finish(backfill)
+        self._handoff.put(piece)
+        return True
+
+    def _finish(self, backfill: Backfill) -> None:
+        """Rows that were fetched, and what waited for them, at the place that was reached."""
+        self._handoff.put(backfill.finish(self._newest._replace(committed=time.time())))
 
 
 def _nothing(checkpoint: Checkpoint) -> Committed:

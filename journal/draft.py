@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from journal.errors import JournalError, UnknownChannel
 from journal.schema import ChannelRow, event_checksum
-from journal.types import LAST, PIECE, WHOLE, Event, Transaction
+from journal.types import FIRST, LAST, NEXT, WHOLE, Event, Transaction
 
 _COLUMNS = 7
 # Rows of one batch go in few statements, not one each: see docs/decisions/0002-few-steps-into-sqlite.md.
@@ -28,8 +28,6 @@ class Draft:
     """
 
     def __init__(self, channels: Sequence[ChannelRow], age: int, pending: Mapping[str, Event]) -> None:
-        if any(row.pending and row.name not in pending for row in channels):
-            raise JournalError("Pieces of a transaction that was never finished have to be withdrawn first.")
         self.age = age
         self.events: list[Event] = []
         self.by_channel: dict[str, list[Event]] = {row.name: [] for row in channels}
@@ -38,16 +36,13 @@ class Draft:
         self._channels = {row.name: row for row in channels}
         self._last = {row.name: row.last for row in channels}
         self._hidden: list[Event] = []  # of this batch
+        self._kept = any(row.pending for row in channels)  # what earlier batches have left behind the heads
         self._revealed = False
         self._values: list[int | str | bytes] = []
 
     def add(self, transaction: Transaction) -> None:
         """Give the transaction's changes their offsets; raises ``UnknownChannel``."""
-        if transaction.part == LAST:
-            self._reveal()
-        elif transaction.part == WHOLE and transaction.changes and self.pending:
-            raise JournalError("A transaction came between the pieces of another.")
-        events = self._hidden if transaction.part == PIECE else self.events
+        events = self._begin(transaction)
         committed = round(transaction.committed * 1e6)
         seconds = committed / 1e6  # as it will read back, so that memory and disk give equal events
         for name, op, message, old in transaction.changes:
@@ -65,15 +60,37 @@ class Draft:
             checksum = event_checksum(key, op, committed, message, old)
             self._values += (key, op, committed, self.age, checksum, message, old)
 
+    def _begin(self, transaction: Transaction) -> list[Event]:
+        """Where its events go."""
+        if transaction.part in (FIRST, WHOLE) and (transaction.changes or transaction.part == FIRST):
+            self._forget()
+        elif transaction.part != WHOLE and self._kept and not self._earlier:
+            raise JournalError("A transaction cannot go on that was begun before a restart.")
+        if transaction.part == LAST:
+            self._reveal()
+        return self._hidden if transaction.part in (FIRST, NEXT) else self.events
+
+    def _forget(self) -> None:
+        """What is pending will never be whole."""
+        if self._hidden:
+            del self._values[-len(self._hidden) * _COLUMNS :]  # nothing has come behind them
+            self._hidden.clear()
+        self._kept = False
+        self.pending.clear()
+        for name, row in self._channels.items():
+            shown = self.by_channel[name]
+            self._last[name] = shown[-1].offset if shown else row.head
+
     def _reveal(self) -> None:
-        """Everything that was pending becomes visible."""
-        earlier = () if self._revealed else self._earlier.values()
+        """What is pending becomes visible."""
+        earlier = self._earlier.values() if self._kept else ()
         for event in (*earlier, *self._hidden):
             self.events.append(event)
             self.by_channel[event.channel].append(event)
+        self._revealed = self._revealed or self._kept
+        self._kept = False
         self.pending.clear()
         self._hidden.clear()
-        self._revealed = True
 
     @property
     def rows(self) -> int:
@@ -88,20 +105,30 @@ class Draft:
         shown = self.by_channel[row.name]
         head = shown[-1].offset if shown else row.head
         added = _size(shown)
-        waiting = row.pending_bytes + _size([event for event in self._hidden if event.channel == row.name])
-        if self._revealed:
-            waiting -= row.pending_bytes
-            added += row.pending_bytes - _size([event for event in [self._earlier.get(row.name)] if event])
+        if self._revealed and row.name in self._earlier:  # one of those is shown for all
+            added += row.pending_bytes - self._earlier[row.name].size
+        waiting = _size(event for event in self._hidden if event.channel == row.name)
+        if self._kept:
+            waiting += row.pending_bytes
         pending = self._last[row.name] - head
         return replace(row, head=head, bytes=row.bytes + added, pending=pending, pending_bytes=waiting)
 
-    def insert(self, connection: apsw.Connection) -> None:
-        """Insert the rows, inside the caller's transaction."""
+    def write(self, connection: apsw.Connection) -> None:
+        """Insert the rows in place of those that are forgotten, inside the caller's transaction."""
+        if not (self._kept or self._revealed):
+            delete_pending(connection, self._channels.values())
         done, count = 0, self.rows
         while done < count:
             rows = min(_LARGEST, 1 << (count - done).bit_length() - 1)
             connection.execute(_INSERT[rows], self._values[done * _COLUMNS : (done + rows) * _COLUMNS])
             done += rows
+
+
+def delete_pending(connection: apsw.Connection, channels: Iterable[ChannelRow]) -> None:
+    """Delete what lies behind the heads, inside the caller's transaction."""
+    for row in channels:
+        if row.pending:
+            connection.execute("DELETE FROM event WHERE id BETWEEN ? AND ?", (row.key(row.head + 1), row.key(row.last)))
 
 
 def _size(events: Iterable[Event]) -> int:

@@ -17,8 +17,9 @@ READ = "read"  # a row read from the table (seed, repair), not from the log
 GAP = "gap"  # rows are missing here; the message says why
 
 WHOLE = "whole"  # a transaction by itself
-PIECE = "piece"  # some changes of one that is too large to be held; more follow
-LAST = "last"  # what is left of it: all its pieces become visible with this
+FIRST = "first"  # the first piece of one that is too large to be held
+NEXT = "next"  # another
+LAST = "last"  # what is left of it: with this all pieces become visible
 
 
 class Cursor(NamedTuple):
@@ -53,8 +54,8 @@ class Transaction(NamedTuple):
 
     ``checkpoint`` is what a reader resumes from once the changes are durable; its format is the writer's own.
     ``committed`` is the source's commit time in Unix seconds. Without changes it moves the checkpoint alone.
-    A large one comes as any number of ``PIECE`` and one ``LAST``: its ``part``. A piece's checkpoint is not used, and
-    between them only transactions without changes may come.
+    A large one comes as ``FIRST``, any number of ``NEXT`` and one ``LAST``: its ``part``. A piece's checkpoint is not
+    used. Pieces whose ``LAST`` has not come when other changes do are forgotten: it never will.
     """
 
     changes: Sequence[Change]

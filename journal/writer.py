@@ -11,14 +11,14 @@ import apsw
 from msgspec.structs import replace
 
 from journal.check import check
-from journal.draft import Draft
+from journal.draft import Draft, delete_pending
 from journal.errors import JournalError
 from journal.file import MAX_WAL, connect, create, explained, explained_os, identify, transaction
 from journal.lock import JournalLock
 from journal.pages import read_newest
 from journal.retention import next_cut
 from journal.schema import MAX_CHANNELS, ChannelRow, State, load_state, new_epoch, store_state
-from journal.types import PIECE, Event, Transaction
+from journal.types import LAST, WHOLE, Event, Transaction
 from journal.wal import WriteAheadLog
 from journal.witness import Witness, contradiction, hear
 
@@ -77,11 +77,11 @@ class Writer:
         checkpoint = self.state.checkpoint
         for committed in batch:
             draft.add(committed)
-            checkpoint = checkpoint if committed.part == PIECE else committed.checkpoint
+            checkpoint = committed.checkpoint if committed.part in (WHOLE, LAST) else checkpoint
         channels = {**self.state.channels, **draft.grown()}
         state = replace(self.state, age=draft.age, checkpoint=checkpoint, channels=channels)
         with explained(self._connection, self.path), transaction(self._connection):
-            draft.insert(self._connection)
+            draft.write(self._connection)
             store_state(self._connection, state)
             if self._written is not None and draft.rows:
                 self._written()
@@ -98,9 +98,7 @@ class Writer:
         whole = {row.name: replace(row, pending=0, pending_bytes=0) for row in unfinished}
         state = replace(self.state, channels={**self.state.channels, **whole})
         with explained(self._connection, self.path), transaction(self._connection):
-            for row in unfinished:
-                keys = (row.key(row.head + 1), row.key(row.last))
-                self._connection.execute("DELETE FROM event WHERE id BETWEEN ? AND ?", keys)
+            delete_pending(self._connection, unfinished)
             store_state(self._connection, state)
         self.state, self._pending = state, {}
         return self.unchanged()

@@ -8,6 +8,7 @@ rows for the 20th time. Unset, none of this is on the way.
 ``after-append``        their rows are written, the commit is not
 ``after-commit``        rows and checkpoint are durable, nobody has been sent them
 ``after-publish``       they were handed to the gateway's connections
+``after-piece``         pieces of a large transaction are durable, and nobody can see them
 ======================  ============================================================
 """
 
@@ -18,15 +19,16 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 
 from cdc.capture import Appender
-from journal.types import Event, Transaction
+from journal.types import FIRST, NEXT, Event, Transaction
 from rowcast.errors import CONFIGURATION, Failure
 
 VARIABLE = "ROWCAST_TEST_FAILPOINT"
-BEFORE_APPEND, AFTER_APPEND, AFTER_COMMIT, AFTER_PUBLISH = POINTS = (
+BEFORE_APPEND, AFTER_APPEND, AFTER_COMMIT, AFTER_PUBLISH, AFTER_PIECE = POINTS = (
     "before-append",
     "after-append",
     "after-commit",
     "after-publish",
+    "after-piece",
 )
 Publish = Callable[[list[Event]], None]
 
@@ -75,9 +77,14 @@ class _Watched:
             self._passed(BEFORE_APPEND)
         events = await self._journal.append(batch)
         # No await from here to the caller, who publishes in the same step of the event loop.
+        if any(transaction.part in (FIRST, NEXT) for transaction in batch):
+            self._passed(AFTER_PIECE)
         if events:
             self._passed(AFTER_COMMIT)
         return events
+
+    async def withdraw(self) -> None:
+        await self._journal.withdraw()
 
     def head(self, channel: str) -> int:
         return self._journal.head(channel)

@@ -143,6 +143,13 @@ class Sometimes:
         self.batches.append(batch)
         return await self._journal.append(batch)
 
+    async def withdraw(self) -> None:
+        """Raise, or let it through."""
+        if self.error is not None:
+            self.refused += 1
+            raise self.error
+        await self._journal.withdraw()
+
     def head(self, channel: str) -> int:
         """The journal's."""
         return self._journal.head(channel)

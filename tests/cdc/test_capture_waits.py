@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cdc import backoff, capture
+from cdc import backoff
 from cdc.backoff import Backoff
+from cdc.batch import to_append
 from cdc.capture import Appender, proven_lag
 from cdc.position import Checkpoint
 from journal.errors import JournalDamaged, JournalFull
@@ -231,7 +232,7 @@ def test_a_checkpoint_lies_one_transaction_before_its_end(database: Database) ->
     start = database.end()
     database.run(*insert(1, 2))
     one, two = database.read(start, "t")
-    transactions, last = capture._transactions([one, two], Checkpoint(database.flavour, "server-a", start, start))
+    transactions, last = to_append([one, two], Checkpoint(database.flavour, "server-a", start, start))
     checkpoints = [Checkpoint.decode(transaction.checkpoint) for transaction in transactions]
     assert last is None
     assert [(c.start, c.end, c.last) for c in checkpoints] == [(c.start, c.end, c.fingerprint) for c in (one, two)]

@@ -6,8 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from cdc.committed import Committed
-from cdc.handoff import Closed, Handoff, weight
+from cdc.committed import Committed, weight
+from cdc.handoff import Closed, Handoff
 from cdc.position import Fingerprint, Position
 from journal.types import INSERT, Change
 from tests.waiting import until
@@ -96,7 +96,7 @@ async def test_many_small_transactions_are_bounded_too(
     make_handoff: Callable[..., Handoff], thread: ThreadPoolExecutor
 ) -> None:
     """A count bounds what bytes do not."""
-    handoff = make_handoff(max_transactions=3)
+    handoff = make_handoff(max_items=3)
     sent = thread.submit(put_all, handoff, 4)
     await waits(handoff, sent)
     assert numbers(await take(handoff, 3)) == [0, 1, 2]
@@ -141,7 +141,7 @@ async def test_closing_releases_a_thread_that_waits(
     make_handoff: Callable[..., Handoff], thread: ThreadPoolExecutor
 ) -> None:
     """Whoever waits for room is turned away, and so is everybody who comes later."""
-    handoff = make_handoff(max_transactions=1)
+    handoff = make_handoff(max_items=1)
     handoff.put(transaction(0))
     waiting = thread.submit(handoff.put, transaction(1))
     await waits(handoff, waiting)

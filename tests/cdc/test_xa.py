@@ -132,6 +132,9 @@ class Memory:
         self.checkpoint: str | None = None
         self.events: list[Event] = []
 
+    async def withdraw(self) -> None:
+        """It holds no pieces."""
+
     async def append(self, batch: Sequence[Transaction]) -> list[Event]:
         """Number the changes."""
         self.checkpoint = batch[-1].checkpoint

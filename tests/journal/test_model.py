@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from journal.schema import ROW_OVERHEAD
 from journal.sqlite import SqliteJournal
-from journal.types import LAST, PIECE, WHOLE, Change, ChannelState, Event, Transaction
+from journal.types import FIRST, LAST, NEXT, WHOLE, Change, ChannelState, Event, Transaction
 from tests.journal.rows import A, B
 
 
@@ -27,7 +27,7 @@ class Large(NamedTuple):
     """Append a transaction in pieces, or begin to."""
 
     pieces: list[list[tuple[str, int]]]
-    end: Literal["last", "withdrawn", "closed"]
+    end: Literal["last", "withdrawn", "closed", "forgotten"]
 
 
 class Read(NamedTuple):
@@ -59,7 +59,7 @@ steps = st.one_of(
     st.builds(
         Large,
         st.lists(st.lists(st.tuples(channels, sizes), max_size=12), max_size=4),
-        st.sampled_from(["last", "last", "withdrawn", "closed"]),
+        st.sampled_from(["last", "last", "withdrawn", "closed", "forgotten"]),
     ),
     st.builds(Read, channels, st.integers(-2, 120), st.integers(1, 20), st.integers(0, 8000)),
     st.builds(Read, channels, st.integers(-2, 120), st.integers(1, 20), st.integers(0, 8000)),
@@ -127,6 +127,18 @@ def heads(journal: SqliteJournal) -> list[int]:
     return [journal.head(name) for name in (A, B)]
 
 
+async def append_large(journal: SqliteJournal, model: Model, step: Large, number: int) -> None:
+    """Append the pieces one by one; nothing is visible before the last of them."""
+    for place, changes in enumerate([[], *step.pieces]):
+        assert await journal.append([large(changes, number, NEXT if place else FIRST)]) == []
+        assert heads(journal) == [len(model.events[name]) for name in (A, B)]
+    if step.end == "last":
+        await journal.append([large([(A, 1)], number, LAST)])
+        model.append([large([*chain(*step.pieces), (A, 1)], number, WHOLE)])
+    elif step.end == "withdrawn":
+        await journal.withdraw()
+
+
 async def compare(folder: Path, tail_bytes: int, script: list[object]) -> None:
     """Do every step to both, and find them alike after each."""
     model = Model()
@@ -138,18 +150,11 @@ async def compare(folder: Path, tail_bytes: int, script: list[object]) -> None:
                     Transaction([change(name, size) for name, size in changes], f"{number}", 1.5) for changes in batch
                 ]
                 assert await journal.append(transactions) == model.append(transactions)
-            case Large(pieces, end):
-                for changes in pieces:
-                    assert await journal.append([large(changes, number, PIECE)]) == []
-                    assert heads(journal) == [len(model.events[name]) for name in (A, B)]
-                if end == "last":
-                    await journal.append([large([(A, 1)], number, LAST)])
-                    model.append([large([*chain(*pieces), (A, 1)], number, WHOLE)])
-                else:
-                    if end == "closed":
-                        await journal.close()
-                        journal = await SqliteJournal.open(folder / "journal.db", [A, B], tail_bytes=tail_bytes)
-                    await journal.withdraw()
+            case Large(_, end):
+                await append_large(journal, model, step, number)
+                if end == "closed":
+                    await journal.close()
+                    journal = await SqliteJournal.open(folder / "journal.db", [A, B], tail_bytes=tail_bytes)
             case Read(channel, after, limit, max_bytes):
                 page = await journal.read(channel, after, limit, max_bytes)
                 assert page == model.read(step)[: len(page)]  # on disk a page may end early, but not be empty

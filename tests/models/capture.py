@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from cdc import events as ev
-from cdc.assembler import Committed
 from cdc.backfill import Backfill, Bounds, TableRows
 from cdc.capture import CaptureLoop
+from cdc.committed import Committed
 from cdc.errors import PositionLost, StreamLost
 from cdc.fetch import TableChannel
 from cdc.handoff import Handoff
