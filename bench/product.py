@@ -83,7 +83,7 @@ class Product:
 
     def _still(self, deadline: float, complaint: str) -> None:
         if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"rowcast serve {complaint}, see {self._stage.log}")
+            raise RuntimeError(f"rowcast serve {complaint}, see {self._stage.log.name}")
         time.sleep(0.05)
 
     def _get(self, path: str) -> dict[str, Any] | None:

@@ -69,9 +69,9 @@ class Program:
         try:
             line = self._heard.get(timeout=seconds)
         except queue.Empty:
-            raise RuntimeError(f"{self.name} did not answer within {seconds:g} s, see {self.log}") from None
+            raise RuntimeError(f"{self.name} did not answer within {seconds:g} s, see {self.log.name}") from None
         if not line:
-            raise RuntimeError(f"{self.name} ended, see {self.log}")
+            raise RuntimeError(f"{self.name} ended, see {self.log.name}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

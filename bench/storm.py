@@ -21,7 +21,7 @@ _CALM = 3.0  # seconds of the same without a storm
 
 def bench(stage: Stage) -> list[Figure]:
     """All figures of this file."""
-    return storm(stage, 2000 if stage.quick else 10_000, rounds=1 if stage.quick else 2)
+    return storm(stage, 2000 if stage.quick else 10_000, rounds=1)
 
 
 def storm(stage: Stage, clients: int, rounds: int) -> list[Figure]:
