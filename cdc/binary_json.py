@@ -155,6 +155,7 @@ def _integer(letter: str) -> Reader:
     return lambda data, at: b"%d" % unpack(data, at)[0]
 
 
+_LINE = 76  # characters of base64 in a line, as the server prints it
 _double = struct.Struct("<d").unpack_from
 
 
@@ -188,7 +189,9 @@ def _opaque(data: bytes, at: int) -> bytes:
         return values.decimal(raw[2:], raw[0], raw[1])
     if kind in (tablemap.DATE, tablemap.DATETIME, tablemap.TIMESTAMP, tablemap.TIME):
         return b'"%b"' % _temporal(kind, int.from_bytes(raw, "little", signed=True))
-    return b'"base64:type%d:%b"' % (kind, values.base64(raw))
+    text = values.base64(raw)
+    lines = [text[at : at + _LINE] for at in range(0, len(text), _LINE)]
+    return b'"base64:type%d:%b"' % (kind, rb"\n".join(lines))
 
 
 def _temporal(kind: int, packed: int) -> bytes:

@@ -42,7 +42,7 @@ _VARCHAR_TYPES = frozenset({t.VARCHAR, t.VAR_STRING, t.VARCHAR_COMPRESSED})
 _DOCUMENTS = {t.JSON: "document({0})", t.GEOMETRY: "geometry({0})", t.VECTOR: "vector({0})"}
 _FRACTIONS = ("", "B", "BB", "BBB")
 _THREE_BYTES = "{0} | {1} << 16"
-_HIDDEN = {"uuid": "uuid({0})", "inet4": "inet4({0})", "inet6": "inet6({0})"}
+_HIDDEN = {("uuid", 16): "uuid({0})", ("inet4", 4): "inet4({0})", ("inet6", 16): "inet6({0})"}
 BINARY = "binary"
 
 
@@ -114,8 +114,9 @@ def _char(meta: bytes, reading: Reading) -> Cell | None:
     fields = "H" if length > 255 else "B"
     if reading.charset != BINARY:
         return _string(fields, "{0}", reading)
-    if reading.hidden in _HIDDEN:
-        return Cell(fields, '"%b"', (_HIDDEN[reading.hidden],), sized=True)
+    hidden = _HIDDEN.get((reading.hidden or "", length))
+    if hidden is not None:
+        return Cell(fields, '"%b"', (hidden,), sized=True)
     return _string(fields, f'{{0}}.ljust({length}, b"\\0")', reading)
 
 

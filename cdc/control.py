@@ -155,6 +155,18 @@ class Control:
         )
         return frozenset(str(row["name"]) for row in found)
 
+    def hidden_types(self, schema: str, table: str) -> dict[str, str]:
+        """MariaDB: columns that its log shows as text or BINARY, and are ``json``, ``uuid``, ``inet4`` or ``inet6``."""
+        if self.flavour != "mariadb":
+            return {}
+        found = self.rows(
+            "SELECT COLUMN_NAME AS name, LOWER(DATA_TYPE) AS type FROM information_schema.COLUMNS"
+            " WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s AND DATA_TYPE IN ('uuid', 'inet4', 'inet6')",
+            (schema, table),
+        )
+        json = dict.fromkeys(self.json_columns(schema, table), "json")
+        return json | {str(row["name"]): str(row["type"]) for row in found}
+
 
 def translate(error: pymysql.MySQLError) -> SourceError:
     """A driver's error as one of ours, by its code. Its text names user and host, never a password."""

@@ -15,6 +15,7 @@ from cdc.errors import MalformedEvent, PositionLost, ReplicaBehind, SourceError
 from cdc.events import is_heartbeat
 from cdc.fetch import Request, TableChannel, fetch
 from cdc.handoff import Closed, Handoff
+from cdc.hidden import HiddenTypes
 from cdc.position import Checkpoint, Fingerprint, GtidState, Position, log_order
 from cdc.rows import Decoder, Shape, compile_decoder
 from cdc.source import BinlogSource
@@ -25,19 +26,22 @@ _NEVER_COMES = "if it never will, because the only server with them is gone, mak
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """What to read, from where, and under which server_id; ``heartbeat`` in seconds."""
+    """What to read, from where, and under which server_id; ``heartbeat`` in seconds.
+
+    ``hidden`` keeps what was learnt of the tables through all connections.
+    """
 
     connect: ConnectArgs
     channels: Sequence[TableChannel]
     server_id: int
     heartbeat: float = 5.0
+    hidden: HiddenTypes = msgspec.field(default_factory=HiddenTypes)
 
     def decoder(self, channel: str, table: TableMap, charsets: Mapping[int, str]) -> Decoder:
         """A decoder for ``channel`` over the shape of ``table``; asks the server what the shape does not say."""
         wish = next(c for c in self.channels if c.channel == channel)
-        with Control(self.connect) as control:
-            json = control.json_columns(table.schema, table.table)
-        return compile_decoder(table, Shape(wish.columns, dict.fromkeys(json, "json"), wish.bigint_strings, charsets))
+        hidden = self.hidden.of(table, self.connect)
+        return compile_decoder(table, Shape(wish.columns, hidden, wish.bigint_strings, charsets))
 
 
 class Overlap:

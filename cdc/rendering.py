@@ -17,6 +17,12 @@ Render = Callable[[bytes], bytes]
 _encode = msgspec.json.Encoder().encode
 _INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "year", "bit"})
 _TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum"})
+_GEOMETRIES = frozenset(
+    {
+        "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon",
+        "geometrycollection", "geomcollection",
+    }
+)  # fmt: skip
 _BINARY = frozenset({"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"})
 
 
@@ -62,6 +68,8 @@ def _render(column: SelectedColumn, *, bigint_strings: bool) -> Render:
             return lambda raw: _encode(raw.decode("utf-8", "replace"))
         if kind in _BINARY:
             return _base64
+        if kind in _GEOMETRIES:
+            return values.geometry
         raise UndecodableRow(f"column {column.name} ({kind}) cannot be read from the table by this version")
     return found
 
@@ -74,14 +82,26 @@ def _quoted(raw: bytes) -> bytes:
     return b'"' + raw + b'"'
 
 
+def _without_zeros(raw: bytes) -> bytes:
+    """A ZEROFILL column is printed with zeros that its value does not have."""
+    if not raw.startswith(b"0"):
+        return raw
+    stripped = raw.lstrip(b"0")
+    return stripped if stripped[:1].isdigit() else b"0" + stripped
+
+
 _OTHERS: dict[str, Render] = {
     "bigint": _quoted,
-    "decimal": _quoted,
+    "decimal": lambda raw: _quoted(_without_zeros(raw)),
     "float": lambda raw: values.float32(values.pack_float(float(raw))),
     "double": lambda raw: values.encode(float(raw)),
     "date": _quoted,
     "datetime": lambda raw: _quoted(raw.replace(b" ", b"T")),
     "timestamp": lambda raw: _quoted(raw.replace(b" ", b"T") + b"Z"),
     "time": _quoted,
+    "uuid": _quoted,
+    "inet4": _quoted,
+    "inet6": _quoted,
+    "vector": values.vector,
     "set": lambda raw: _encode(raw.decode().split(",") if raw else []),
 }

@@ -6,8 +6,8 @@ Formats: MySQL's ``decimal.cc`` (packed decimals), MariaDB's ``field.cc`` (compr
 from __future__ import annotations
 
 import functools
-import ipaddress
 import json
+import re
 import struct
 import zlib
 from binascii import b2a_base64
@@ -135,14 +135,27 @@ def inet4(raw: bytes) -> bytes:
 
 
 def inet6(raw: bytes) -> bytes:
-    """MariaDB's INET6: sixteen bytes; the log strips zeros from the end. Embedded IPv4 as the server prints it."""
+    """MariaDB's INET6, as the server prints it: the longest zeros left out, even if it is one group, and IPv4 inside.
+
+    Sixteen bytes; the log strips zeros from the end.
+    """
     raw = raw.ljust(16, b"\0")
-    if raw.startswith(_MAPPED) or (raw.startswith(bytes(12)) and raw[12:14] != b"\0\0"):
-        return (b"::ffff:" if raw.startswith(_MAPPED) else b"::") + inet4(raw[12:])
-    return str(ipaddress.IPv6Address(raw)).encode()
+    if raw.startswith(_MAPPED):
+        return b"::ffff:" + inet4(raw[12:])
+    if raw.startswith(bytes(12)) and not raw.startswith(bytes(14)):
+        return b"::" + inet4(raw[12:])
+    groups = struct.unpack(">8H", raw)
+    zeros = bytes(group == 0 for group in groups)
+    longest = max(_ZEROS.findall(zeros), key=len, default=b"")
+    texts = [b"%x" % group for group in groups]
+    if not longest:
+        return b":".join(texts)
+    gap = zeros.index(longest)
+    return b"%b::%b" % (b":".join(texts[:gap]), b":".join(texts[gap + len(longest) :]))
 
 
 _MAPPED = bytes(10) + b"\xff\xff"
+_ZEROS = re.compile(b"\1+")
 
 
 def inflated(raw: bytes) -> bytes:

@@ -1,63 +1,14 @@
 # ruff: noqa: RUF001 - characters that look alike are the subject here
 from __future__ import annotations
 
-import base64
 import json
 import struct
-from collections.abc import Callable, Sequence
 from decimal import Decimal
-from itertools import zip_longest
-from typing import Any, NamedTuple
 
 import pytest
 
+from tests.cdc.comparing import Column, compare, texts
 from tests.cdc.database import Database, digits, gaps, rows
-
-# What a value should look like, made from the text that the server prints for it: a second way to the same JSON that
-# shares no code with the first.
-EXPECTED: dict[str, Callable[[Any], Any]] = {
-    "int": int,
-    "text": str,
-    "bytes": lambda value: base64.b64encode(value).decode(),
-    "bits": lambda value: int.from_bytes(value, "big"),
-    "set": lambda value: value.split(",") if value else [],
-    "datetime": lambda value: value.replace(" ", "T"),
-    "timestamp": lambda value: value.replace(" ", "T") + "Z",
-    "json": lambda value: json.loads(value.replace("\\n", ""), parse_float=digits),  # MySQL wraps its base64
-}
-
-
-class Column(NamedTuple):
-    """A column's SQL type, how its values are expected, and values as SQL literals."""
-
-    type: str
-    kind: str
-    values: Sequence[str]
-
-
-def texts(*values: str) -> list[str]:
-    return ["'{}'".format(value.replace("\\", "\\\\").replace("'", "''")) for value in values]
-
-
-def compare(database: Database, columns: Sequence[Column], *, mode: str = "") -> list[dict[str, Any]]:
-    """Insert every value, and NULL, in one statement; each row of the log must say what SELECT says."""
-    database.run(f"SET SESSION sql_mode = '{mode}'")
-    definitions = ", ".join(f"c{i} {column.type}" for i, column in enumerate(columns))
-    database.run(f"CREATE TABLE t (id INT PRIMARY KEY, {definitions})")
-    start = database.end()
-    lines = zip_longest(*[[*column.values, "NULL"] for column in columns], fillvalue="NULL")
-    inserted = ", ".join(f"({i}, {', '.join(line)})" for i, line in enumerate(lines))
-    database.run(f"INSERT INTO t VALUES {inserted}")
-    arrived = rows(database.read(start, "t"))
-    names = ", ".join(f"c{i}" for i in range(len(columns)))
-    printed = database.select(f"SELECT id, {names} FROM t ORDER BY id")
-    for line, row in zip(printed, arrived, strict=True):
-        assert row.pop("id") == int(line[0])
-        for column, value, arrival in zip(columns, line[1:], row.values(), strict=True):
-            expected = None if value is None else EXPECTED[column.kind](value)
-            assert arrival == expected, f"{column.type}: {arrival!r} is not {value!r}"
-    return arrived
-
 
 # Numbers
 
