@@ -194,6 +194,27 @@ def info(config: Path | None, flags: tuple[str, ...]) -> None:
         click.echo(f"channel     {name}: floor {state.floor}, head {state.head}, {state.bytes} bytes")
 
 
+@cli.group()
+def debug() -> None:
+    """Look at the inside."""
+
+
+@debug.command()
+@click.argument("table")
+@click.option("--files", type=click.IntRange(1), default=4, show_default=True, help="Files of the log to look through.")
+@with_settings
+def decoder(config: Path | None, flags: tuple[str, ...], table: str, files: int) -> None:
+    """Print the Python that decodes the rows of TABLE, as its newest rows in the log are.
+
+    TABLE may be `schema.table`; alone it is in the database of mysql.url.
+    """
+    from rowcast import debug
+
+    settings = read(config, flags, "mysql.url").settings
+    for text in debug.decoder(settings, table, files, lambda text: click.echo(f"rowcast: {text}", err=True)):
+        click.echo(text)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and leave with its exit code: no error reaches the user as a traceback."""
     try:
