@@ -96,6 +96,7 @@ class CaptureLoop:
         self._after_loss: Checkpoint | None = None
         self._ledger = Ledger()
         self._server = ""  # the identity of the one that is read
+        self._ahead = 0.0  # seconds that its clock is ahead of ours
 
     @property
     def missing(self) -> Mapping[str, str]:
@@ -254,7 +255,7 @@ class CaptureLoop:
 
     def _progress(self, committed: float, waited: float) -> None:
         """The lag as it was when the newest rows had gone out."""
-        lag = max(proven_lag(committed), int(waited * 1000))
+        lag = max(proven_lag(committed, self._ahead), int(waited * 1000))
         behind = lag >= _LAG_OF_LIVE or not self._reached_end
         self._tell(CATCHING_UP if behind else LIVE, lag, f"{lag} ms behind" if behind else "")
 
@@ -268,7 +269,7 @@ class CaptureLoop:
     def _connected(self, server: Server) -> None:
         """The reader's stream is open; after a fail-over another server sends it."""
         self.stats.connects += 1
-        self._server = server.identity
+        self._server, self._ahead = server.identity, server.ahead
         self._tell(CATCHING_UP, self.lag_ms, "catching up")
 
     def _tell(self, state: State, lag_ms: int, reason: str) -> None:
@@ -311,10 +312,10 @@ class CaptureLoop:
         return True
 
 
-def proven_lag(committed: float) -> int:
-    """Milliseconds since a commit, as far as its clock proves them: MariaDB tells whole seconds only."""
+def proven_lag(committed: float, ahead: float = 0.0) -> int:
+    """Milliseconds since a commit by a clock ``ahead`` of ours, as far as it proves them: MariaDB's tells seconds."""
     resolution = 1.0 if committed == int(committed) else 0.0
-    return max(0, int((time.time() - committed - resolution) * 1000))
+    return max(0, int((time.time() + ahead - committed - resolution) * 1000))
 
 
 async def _take(handoff: Handoff, seconds: float | None) -> list[Committed | Piece]:

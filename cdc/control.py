@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,7 +29,8 @@ class Server(NamedTuple):
 
     ``identity`` is its UUID (MySQL) or UID (MariaDB); ``gtids`` whether it numbers its transactions; ``charsets``
     maps collation numbers to character set names; ``any_case`` whether it compares table names without case;
-    ``read_only`` whether it only takes what another sends it, as a replica should.
+    ``read_only`` whether it only takes what another sends it, as a replica should; ``ahead`` how many seconds its clock
+    is ahead of ours, as far as one question shows.
     """
 
     flavour: Flavour
@@ -38,6 +40,7 @@ class Server(NamedTuple):
     charsets: Mapping[int, str]
     any_case: bool = False
     read_only: bool = False
+    ahead: float = 0.0
 
 
 class Control:
@@ -104,7 +107,16 @@ class Control:
             self._charsets(),
             any_case=variables.get("lower_case_table_names", "0") != "0",
             read_only=variables.get("read_only", "OFF").upper() not in ("OFF", "0"),
+            ahead=self._ahead(),
         )
+
+    def _ahead(self) -> float:
+        """Seconds; what is less than the question took proves nothing."""
+        asked = time.time()
+        (row,) = self.rows("SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) AS now")
+        answered = time.time()
+        ahead = float(row["now"]) / 1e6 - (asked + answered) / 2
+        return ahead if abs(ahead) > answered - asked else 0.0
 
     def _variables(self, *names: str) -> dict[str, str]:
         marks = ", ".join(["%s"] * len(names))

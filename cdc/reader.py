@@ -114,6 +114,7 @@ class Reader:
         self._connected = connected
         self._caught_up = caught_up
         self._newest = _nothing(checkpoint)
+        self._ahead = 0.0  # seconds that the server's clock is ahead of ours
         self._source = BinlogSource(origin.connect, origin.server_id, heartbeat=origin.heartbeat)
 
     def run(self) -> None:
@@ -144,6 +145,7 @@ class Reader:
 
     def _follow(self, control: Control, server: Server, end: Position, backfill: Backfill) -> None:
         start = self._checkpoint.resume
+        self._ahead = server.ahead
         self._source.open(start, server.flavour)
         self._handoff.call(self._connected, server)
         assembler = Assembler(
@@ -199,7 +201,7 @@ class Reader:
 
     def _finish(self, backfill: Backfill) -> None:
         """Rows that were fetched, and what waited for them, at the place that was reached."""
-        self._handoff.put(backfill.finish(self._newest._replace(committed=time.time())))
+        self._handoff.put(backfill.finish(self._newest._replace(committed=time.time() + self._ahead)))
 
 
 def _nothing(checkpoint: Checkpoint) -> Committed:

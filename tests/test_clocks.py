@@ -12,7 +12,8 @@ ROOMS = ("api", "cdc", "gateway", "journal", "rowcast")
 WALL = {"time", "time_ns", "gmtime", "localtime", "now", "utcnow", "today", "ctime"}
 MAY_ASK = {
     "api/rows.py": "the timestamp of a row that names none",
-    "cdc/capture.py": "the commit time of a gap, and the lag, which compares two machines' clocks",
+    "cdc/capture.py": "the commit time of a gap, and the lag, less what the server's clock is ahead",
+    "cdc/control.py": "how far the server's clock is ahead of ours",
     "cdc/reader.py": "the commit time of rows read from a table",
     "journal/aside.py": "the name of a file set aside",
     "journal/file.py": "when the journal was made, for people to read",

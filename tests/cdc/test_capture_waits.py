@@ -208,6 +208,23 @@ def test_a_lag_is_only_what_the_clock_proves(monkeypatch: pytest.MonkeyPatch) ->
     assert proven_lag(2000.0) == 0
 
 
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
+async def test_a_clock_that_is_not_the_server_s_is_no_lag(
+    database: Database, follow: Follow, monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    """Our clock an hour ahead or behind: the source stays live, and its lag is what it is."""
+    database.run(TABLE)
+    right = time.time
+    monkeypatch.setattr("time.time", lambda: right() + ahead)
+    async with follow(database.origin("t")) as following:
+        await following.live()
+        database.run("INSERT INTO t (name) VALUES ('now')")
+        await following.count(1)
+        await following.live()
+        assert max(following.lags) < 60_000
+        assert following.states.count("catching_up") == 1
+
+
 async def test_a_backlog_is_catching_up_and_then_live(database: Database, follow: Follow) -> None:
     """With old rows to read the source is catching up, its lag is their age, and live comes when the end is reached."""
     database.run(TABLE)

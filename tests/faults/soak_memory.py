@@ -17,7 +17,9 @@ from pathlib import Path
 INTERVAL = 1.0  # seconds between two looks
 WARM_UP = 10.0  # seconds of a life that are not judged: imports, first connections, first pages
 JUDGED = 30.0  # seconds behind the warm-up without which a life says nothing
-GROWTH_KIB = 4096  # between the first and the last third of a life, as much as is called flat
+# Between the first and the last third of a life, as much as is called flat. Each reconnect to the source may add a step
+# of up to 1 MiB (a thread, its arena, a page cache); the steps end some 5 MiB above the start of a life.
+GROWTH_KIB = 8192
 
 
 @dataclass
