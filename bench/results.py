@@ -101,14 +101,18 @@ def document(text: str, runs: list[Run]) -> str:
 
 def _body(runs: list[Run]) -> str:
     parts = [f"### {taken.bench}\n\n{table(taken.figures)}\n\n{_circumstances(taken)}" for taken in runs]
-    machines = "\n".join(dict.fromkeys(_machine(taken.machine) for taken in runs))
-    return "\n\n".join([*parts, f"### The machine\n\n{machines}"])
+    return "\n\n".join([*parts, f"### The machine\n\n{_machines(runs)}"])
 
 
 def _circumstances(taken: Run) -> str:
     return f"`{taken.command}`, {taken.date}, commit {taken.commit}; load average {taken.load:.1f} when it began."
 
 
-def _machine(known: Machine) -> str:
-    versions = ", ".join(f"{name} {text}" for name, text in known.versions.items())
-    return f"- {known.cores} cores of {known.cpu}, {known.memory_gib:.0f} GiB, {known.system}; {versions}."
+def _machines(runs: list[Run]) -> str:
+    """A line for each machine, with all versions that its runs had."""
+    versions: dict[str, dict[str, None]] = {}
+    for taken in runs:
+        known = taken.machine
+        name = f"{known.cores} cores of {known.cpu}, {known.memory_gib:.0f} GiB, {known.system}"
+        versions.setdefault(name, {}).update(dict.fromkeys(f"{what} {text}" for what, text in known.versions.items()))
+    return "\n".join(f"- {name}; {', '.join(known)}." for name, known in versions.items())

@@ -132,7 +132,7 @@ class Stage:
             server = Server(installation, self.folder / flavour)
             server.start()
             self._servers[flavour] = server
-            self.versions[flavour] = installation.version()
+            self.versions[flavour] = installation.version().rpartition(" Ver ")[2].strip()
         return self._servers[flavour]
 
     def python(self, module: str, task: Mapping[str, Any]) -> Program:
