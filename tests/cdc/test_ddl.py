@@ -124,8 +124,9 @@ async def test_metadata_turned_off_in_mid_stream_is_a_gap(database: Database, fo
         finally:
             database.run("SET GLOBAL binlog_row_metadata = 'FULL'", "FLUSH TABLES")
         database.run(*insert(3))
-        await following.count(3)
-    assert following.story() == [1, "unreadable", 3]
+        await following.count(4)
+    assert following.story()[:2] == [1, "unreadable"]
+    assert sorted(following.story()[2:]) == [2, 3]  # the table tells of 2
     assert "SET GLOBAL binlog_row_metadata = 'FULL'" in json.loads(following.published[1].message)["detail"]
 
 
