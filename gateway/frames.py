@@ -13,7 +13,8 @@ from gateway.wire import Control, encode, event_text
 from journal.columns import Columns
 from journal.types import Event
 
-SLICE = 256 * 1024  # bytes written to one connection between two looks at its write buffer
+LIVE_SLICE = 64 * 1024  # bytes written to one connection between two looks at its write buffer
+SLICE = 256 * 1024  # the same for one that reads pages: nobody else waits for these
 
 _ENVELOPE = 64  # bytes of a frame around a message, more or less
 _TEXT = 0x81  # FIN and opcode 1
@@ -101,7 +102,7 @@ def control_frame(message: Control) -> bytes:
     return text_header(len(text)) + text
 
 
-def runs(events: Sequence[Event], size: int = SLICE) -> Iterator[Run]:
+def runs(events: Sequence[Event], size: int = LIVE_SLICE) -> Iterator[Run]:
     """Cut events of one channel into runs of about ``size`` bytes, at least one event each."""
     start = total = 0
     for place, event in enumerate(events):

@@ -11,6 +11,9 @@ from gateway.subscription import Mode, Subscription
 from journal.filter import Filter
 from journal.types import Event
 
+MOST_WRITES = 10_000  # in one publish, and bytes: after so many everybody reads the rest in pages, which give way
+MOST_BYTES = 128 << 20
+
 Group = set[Subscription]
 Key = tuple[Filter | None, bool]  # the filter, and whether frames are compressed
 
@@ -52,6 +55,8 @@ class Hub:
     def __init__(
         self, heads: Mapping[str, int], stats: Stats, demoted: Callable[[Subscription], None] = lambda _: None
     ) -> None:
+        self.most_writes = MOST_WRITES
+        self.most_bytes = MOST_BYTES
         self._topics = {channel: Topic(head) for channel, head in heads.items()}
         self._stats = stats
         self.demoted = demoted
@@ -85,7 +90,10 @@ class Hub:
         subscription.mode = Mode.CLOSED
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Hand events, fresh from the journal and in its order, to everybody live on their channels."""
+        """Hand events, fresh from the journal and in its order, to everybody live on their channels.
+
+        What would hold up the loop for too long is left to the journal's pages: everybody is sent there to read on.
+        """
         batches: dict[str, list[Event]] = {}
         for event in events:
             batches.setdefault(event.channel, []).append(event)
@@ -100,7 +108,11 @@ class Hub:
         if not batch:
             return
         if topic.groups:
+            writes, size = self._stats.writes, self._stats.bytes
             for run in runs(batch):
+                if self._stats.writes - writes >= self.most_writes or self._stats.bytes - size >= self.most_bytes:
+                    self._send_to_journal(topic)
+                    break
                 self._hand_out(topic, run)
                 topic.published = run.last
         topic.published = batch[-1].offset
@@ -126,6 +138,7 @@ class Hub:
                 sink.send(data)
         served = len(group) - len(late)
         self._stats.deliveries += served * events
+        self._stats.writes += served
         self._stats.bytes += served * len(data)
         if late:
             self._demote(topic, late)
@@ -142,6 +155,9 @@ class Hub:
         """Drop what was published before. After a hole everybody reads the journal, so that none passes it by."""
         batch = [event for event in batch if event.offset > topic.published]
         if batch and batch[0].offset != topic.published + 1:
-            for group in list(topic.groups.values()):
-                self._demote(topic, list(group))
+            self._send_to_journal(topic)
         return batch
+
+    def _send_to_journal(self, topic: Topic) -> None:
+        for group in list(topic.groups.values()):
+            self._demote(topic, list(group))

@@ -18,10 +18,11 @@ class Stats:
     errors: int = 0  # error frames sent
     deliveries: int = 0  # events written, live and replayed
     replayed: int = 0  # of these, from journal pages
+    writes: int = 0  # times that live subscribers were written to
     bytes: int = 0  # of data frames written
     pages: int = 0  # journal pages read for replay
     page_hits: int = 0  # journal pages that another subscriber had had read
-    demotions: int = 0  # live subscriptions sent back to replaying because their buffer was full
+    demotions: int = 0  # live subscriptions sent back to replaying: a full buffer, a hole, a batch too large for one go
     gaps: int = 0  # gap frames made for one subscriber (retention, epoch)
     silent: int = 0  # connections cut because nothing was heard of them
     unread: int = 0  # connections closed because they read nothing of what waited

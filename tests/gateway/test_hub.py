@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.frames import SLICE
+from gateway.frames import LIVE_SLICE
 from gateway.hub import Hub
 from gateway.stats import Stats
 from gateway.subscription import Mode, Subscription
@@ -56,8 +56,8 @@ def test_only_who_has_everything_may_join(hub: Hub) -> None:
 def test_a_full_buffer_demotes_in_the_middle_of_a_batch(hub: Hub, demoted: list[Subscription]) -> None:
     """A connection that fills up gets no more of a huge batch; its cursor stands where its data ended."""
     (slow, sink), (_, quick) = live(hub), live(hub)
-    sink._room = SLICE + 1
-    hub.publish(events("a", 1, 100, size=SLICE // 10))
+    sink._room = LIVE_SLICE + 1
+    hub.publish(events("a", 1, 100, size=LIVE_SLICE // 10))
     assert demoted == [slow]
     assert slow.mode is Mode.REPLAYING
     assert sink.offsets == list(range(1, slow.offset + 1))
@@ -109,6 +109,22 @@ def test_a_hole_sends_everybody_to_the_journal(hub: Hub, demoted: list[Subscript
     hub.publish(events("a", 3, 5))
     assert demoted == [subscription]
     assert (subscription.offset, sink.frames, hub.published("a")) == (0, [], 5)
+
+
+@pytest.mark.parametrize("most", [{"most_writes": 6}, {"most_bytes": 6 * LIVE_SLICE}])
+def test_a_huge_batch_is_left_to_the_journal(hub: Hub, demoted: list[Subscription], most: dict[str, int]) -> None:
+    """After so many writes or bytes in one publish, everybody live reads on in pages, from where their data ended."""
+    for name, value in most.items():
+        setattr(hub, name, value)
+    clients = [live(hub) for _ in range(3)]
+    hub.publish(events("a", 1, 100, size=LIVE_SLICE // 2))
+    assert sorted(map(id, demoted)) == sorted(id(subscription) for subscription, _ in clients)
+    reached = clients[0][0].offset
+    assert 1 < reached < 10
+    for subscription, sink in clients:
+        assert (subscription.mode, subscription.offset) == (Mode.REPLAYING, reached)
+        assert sink.offsets == list(range(1, reached + 1))
+    assert hub.published("a") == 100
 
 
 def test_counting(hub: Hub) -> None:

@@ -179,11 +179,11 @@ async def test_nobody_waits_for_a_long_replay() -> None:
 async def test_a_crowd_shares_its_pages() -> None:
     """Many who come back behind by about the same read each page of the journal about once."""
     bench = Bench(kept=4 * PAGE_EVENTS)
-    crowd = [bench.subscribe(n) for n in range(5) for _ in range(20)]
+    crowd = [bench.subscribe(n) for n in range(5) for _ in range(8)]
     await until(lambda: all(subscription.mode is Mode.LIVE for subscription, _ in crowd))
     assert all(sink.offsets[-1] == 4 * PAGE_EVENTS for _, sink in crowd)
     assert bench.journal.reads < 20  # 5 first pages and 3 that all share, each by up to four workers at once
-    assert bench.stats.page_hits > 380
+    assert bench.stats.page_hits > 140
 
 
 async def test_a_kept_page_grows_with_the_channel() -> None:
