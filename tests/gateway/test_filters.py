@@ -139,6 +139,7 @@ class Bench:
             while subscription.mode is not Mode.LIVE or each.sink.paused:
                 self.read(each)
                 await until(lambda: not subscription.queued)  # noqa: B023 - awaited before the next turn
+                assert each.sink.closed is None
             each.take()
             assert self.hub.reached(subscription) == self.journal.head(CHANNEL)
 
