@@ -59,11 +59,14 @@ def test_a_statement_that_is_no_utf8_is_still_read() -> None:
     assert ev.parse_query(forge.query("BEGIN", "s") + b" \xe9").sql == "BEGIN \ufffd"
 
 
-@pytest.mark.parametrize(("flags", "standalone"), [(0x0C, False), (0x29, True), (0x8D, True), (0x4C, False)])
-def test_a_mariadb_gtid_says_whether_one_statement_follows(flags: int, *, standalone: bool) -> None:
-    """Domain and sequence come from the body, the server from the header."""
+@pytest.mark.parametrize(
+    ("flags", "standalone", "prepares"),
+    [(0x0C, False, False), (0x29, True, False), (0x8D, True, False), (0x4C, False, True)],
+)
+def test_a_mariadb_gtid_says_how_its_transaction_ends(flags: int, *, standalone: bool, prepares: bool) -> None:
+    """Domain and sequence come from the body, the server from the header; the flags say what follows."""
     body = struct.pack("<QIB", 1 << 40, 7, flags)
-    assert ev.parse_mariadb_gtid(body, 12) == ev.Gtid(f"7-12-{1 << 40}", standalone)
+    assert ev.parse_mariadb_gtid(body, 12) == ev.Gtid(f"7-12-{1 << 40}", standalone, prepares=prepares)
 
 
 def test_a_mysql_gtid_knows_its_commit_to_the_microsecond() -> None:
