@@ -11,6 +11,7 @@ import asyncio
 import os
 import random
 import shutil
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -98,6 +99,7 @@ async def _run(report: Report, dev_dir: Path) -> None:
 def main() -> int:
     """Parse, run, report; 0 when nothing went wrong, 1 when something did, 69 without a server."""
     chosen = _parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end in order, and leave no process behind
     print(f"seed {chosen.seed}", flush=True)
     report = Report(chosen.seed, chosen.minutes, chosen.every, chosen.rate, chosen.server)
     dev_dir = (ROOT / os.environ.get("ROWCAST_DEV_DIR", ".dev")).resolve()
