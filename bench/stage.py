@@ -214,7 +214,7 @@ def environment(task: Mapping[str, Any]) -> dict[str, str]:
     """For every program: what it shall do stands in one variable, where no process list shows a password."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ROWCAST_")}
     path = {"PYTHONPATH": task["packages"]} if "packages" in task else {}
-    return kept | path | {"BENCH_TASK": json.dumps(task)}
+    return kept | path | {"BENCH_TASK": json.dumps(task), "ROWCAST_CONFIG": os.devnull}
 
 
 def reason(error: Exception) -> str:

@@ -281,7 +281,7 @@ class Assembler:
             self._gap(self._channels, _BY_STATEMENT)
         elif kind is statements.Kind.OTHER:
             for channel in self._known.emptied_by(query):
-                self._tell(channel, f"every row is gone, and none was logged: {query.sql[:80]}")
+                self._tell(channel, f"every row is gone, and none was logged: {query.sql.split(maxsplit=1)[0][:20]}")
         return None if self._open else self._commit(header)
 
     def _undo(self, kept: int) -> None:
@@ -290,9 +290,12 @@ class Assembler:
         Rows that were passed on cannot be told apart any more: none of them is kept then.
         """
         if kept < self._passed:
+            for channel in self._passed_channels - {change.channel for change in self._changes if change.op == GAP}:
+                self._missed.pop(channel, None)  # a gap that was told went with them
             self._gap(sorted(self._passed_channels), "a transaction too large to be held was undone, or a part of it")
             self._passed = kept = 0
             self._passed_channels.clear()
+            self._savepoints = dict.fromkeys(self._savepoints, 0)  # the rows before them are gone too
         kept -= self._passed
         self._changes[kept:] = [change for change in self._changes[kept:] if change.op == GAP]
 

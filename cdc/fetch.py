@@ -18,6 +18,7 @@ from journal.types import INSERT, Change
 
 logger = logging.getLogger(__name__)
 
+_ALL = 1 << 62  # rows
 _COMPARABLE = frozenset(
     {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "char", "varchar", "date", "datetime"}
 )
@@ -44,17 +45,19 @@ class TableChannel(msgspec.Struct, frozen=True):
 
 
 class Request(NamedTuple):
-    """One channel's need. ``known``: the newest rows in the journal, oldest first; none for a seed.
+    """One channel's need. ``known``: the newest rows in the journal, oldest first; None for a seed.
 
+    ``whole``: the journal still has all that the channel was ever told, so that no row known means no row told.
     ``first`` are changes that go before the rows: the gap that a repair is for, unless it was told already. They go
     out without rows too.
     ``other_log``: what is known comes from a log that another took the place of, whose rows may have the same keys.
     """
 
     channel: TableChannel
-    known: Sequence[bytes] = ()
+    known: Sequence[bytes] | None = None
     first: Sequence[Change] = ()
     other_log: bool = False
+    whole: bool = False
 
 
 def fetch(connect: ConnectArgs, requests: Sequence[Request], least: Position) -> Backfill:
@@ -99,13 +102,27 @@ def _rows(control: Control, request: Request) -> TableRows | None:
     if request.known and not _types(table) <= _COMPARABLE:
         logger.warning("%s: the key of %s does not tell which rows are newer", channel.channel, channel.source)
         return None
+    if request.known is not None and not (request.known or (request.whole and channel.seed)):
+        logger.warning("%s: the journal knows no row that tells which of %s are newer", channel.channel, channel.source)
+        return None
     try:
-        messages = _above(control, table, request) if request.known else _newest(control, table, channel.seed, channel)
+        messages = _messages(control, table, request)
     except UndecodableRow as error:
         logger.warning("%s: no rows from %s.%s: %s", channel.channel, channel.schema, channel.table, error)
         return None
     keys = frozenset(key_of(message, table.key) for message in messages)
     return TableRows(messages, keys, table.key, request.first)
+
+
+def _messages(control: Control, table: TableShape, request: Request) -> list[bytes]:
+    """A seed's rows, or a repair's. A channel that was seeded and told no row had an empty table: every row is new."""
+    if request.known is None:
+        return _newest(control, table, request.channel.seed, request.channel)
+    return (
+        _above(control, table, request, request.known)
+        if request.known
+        else _newest(control, table, _ALL, request.channel)
+    )
 
 
 def _without_rows(request: Request) -> TableRows | None:
@@ -117,11 +134,11 @@ def _newest(control: Control, table: TableShape, limit: int, channel: TableChann
     return snapshot.newest(control, table, limit, bigint_strings=channel.bigint_strings)
 
 
-def _above(control: Control, table: TableShape, request: Request) -> list[bytes]:
+def _above(control: Control, table: TableShape, request: Request, rows: Sequence[bytes]) -> list[bytes]:
     """Rows beyond those that the journal knows; of a table that was made anew, its newest."""
     channel = request.channel
-    known = {key_of(message, table.key): message for message in request.known}
-    least = _least(key_of(request.known[-1], table.key), known.keys())
+    known = {key_of(message, table.key): message for message in rows}
+    least = _least(key_of(rows[-1], table.key), known.keys())
     found = snapshot.since(control, table, least, bigint_strings=channel.bigint_strings)
     if not found:
         found = _newest(control, table, max(channel.seed, 1), channel)

@@ -34,6 +34,8 @@ class Ledger:
             for channel, unread in committed.unread.items():
                 if not unread.mendable:
                     self._unmended[channel] = unread.detail
+                if channel in self._asked:
+                    continue  # the answer is still to come, and covers this: asking again would begin it anew for ever
                 if channel not in self._silent:
                     self.owed = {**self.owed, channel: Owed("unreadable", unread.detail, told=True)}
                     self.due = True

@@ -29,7 +29,17 @@ async def repair(journal: History, channel: TableChannel, owed: Owed) -> Request
     """The rows above those that the journal knows, behind a gap unless that was told already."""
     gap = Change(channel.channel, GAP, msgspec.json.encode({"reason": owed.reason, "detail": owed.detail}))
     first = [] if owed.told else [gap]
-    return Request(channel, await _known(journal, channel.channel), first, other_log=owed.reason == "reset")
+    known = await _known(journal, channel.channel)
+    whole = await _is_whole(journal, channel.channel)
+    return Request(channel, known, first, other_log=owed.reason == "reset", whole=whole)
+
+
+async def _is_whole(journal: History, channel: str) -> bool:
+    """Whether retention has taken nothing of the channel yet."""
+    if not journal.head(channel):
+        return True
+    oldest = await journal.read(channel, 0, 1)
+    return bool(oldest) and oldest[0].offset == 1
 
 
 async def _known(journal: History, channel: str) -> list[bytes]:

@@ -28,6 +28,7 @@ Rowcast on this machine. Everything is set up below .dev/ and nowhere else.
   ./dev bench [ARGS]     how fast it is beside others, measured here; --quick for two minutes (docs/performance.md)
   ./dev mutants [NAMES]  break the product line by line, and see that the models notice
   ./dev sql [-e STMT]    a prompt in the private database
+  ./dev rowcast [ARGS]   the command rowcast, with the settings of ./dev up: ./dev rowcast check
   ./dev lint             ruff and mypy
   ./dev down             stop a running ./dev up
   ./dev reset            remove the data: database, journal, logs
@@ -61,6 +62,8 @@ def _run(dev: DevSettings, arguments: list[str]) -> int:
         return _become(dev, module, *arguments[1:])
     if arguments[:1] == ["sql"]:
         return up.sql(dev, arguments[1:])
+    if arguments[:1] == ["rowcast"]:
+        return up.rowcast(dev, arguments[1:])
     chosen = _parse(arguments)
     match chosen.command:
         case "up":
@@ -83,7 +86,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
     commands.add_parser("up").add_argument("--no-demo", action="store_true", help="without made-up rows")
     commands.add_parser("lock").add_argument("--upgrade", action="store_true", help="take the newest versions")
-    for name in ("bench", "down", "lint", "mutants", "reset", "soak", "sql", "test"):
+    for name in ("bench", "down", "lint", "mutants", "reset", "rowcast", "soak", "sql", "test"):
         commands.add_parser(name)
     return parser.parse_args(arguments or ["--help"])
 

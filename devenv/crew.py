@@ -96,7 +96,12 @@ class Crew:
             code = member.exit_code()
             if code is not None and member.name != but:
                 how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-                raise ChildDied(f"{member.name} {how}:\n{member.last_words()}".rstrip(":\n"), code=_exit_code(code))
+                said = f"{member.name} {how}, so everything is stopped; no row is lost. Its last words:"
+                raise ChildDied(
+                    f"{said}\n{member.last_words()}".rstrip(":\n"),
+                    "  ./dev up      goes on where it was",
+                    code=_exit_code(code),
+                )
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._stopping = True

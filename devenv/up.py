@@ -49,7 +49,7 @@ def _start(dev: DevSettings, crew: Crew, *, demo: bool) -> None:
     # its own process: it runs while the database is found, fetched and started here
     venv = [sys.executable, "-m", "devenv.venv", RUNTIME.name]
     crew.start("venv", venv, dev.environment(), patience=1, quiet=False)
-    environment = dev.environment() | {"ROWCAST_JOURNAL_PATH": str(dev.journal), **_addresses(dev)}
+    environment = _settings(dev)
     if dev.mysql_url is None:
         server = _server(dev)
         crew.start_server(server)
@@ -69,6 +69,10 @@ def _start(dev: DevSettings, crew: Crew, *, demo: bool) -> None:
 def _server(dev: DevSettings) -> Server:
     installation = find_or_fetch_any(dev.dev_dir)
     return Server(installation, dev.data / installation.flavour, dev.mysql_port)
+
+
+def _settings(dev: DevSettings) -> dict[str, str]:
+    return dev.environment() | {"ROWCAST_JOURNAL_PATH": str(dev.journal), **_addresses(dev)}
 
 
 def _addresses(dev: DevSettings) -> dict[str, str]:
@@ -223,7 +227,7 @@ def reset(dev: DevSettings) -> None:
     print(f"dev: removed {', '.join(removed)}" if removed else "dev: there was nothing to remove")
 
 
-# -- a prompt ---------------------------------------------------------------------------------------------------------
+# -- beside it --------------------------------------------------------------------------------------------------------
 
 
 def sql(dev: DevSettings, arguments: list[str]) -> int:
@@ -235,3 +239,15 @@ def sql(dev: DevSettings, arguments: list[str]) -> int:
         raise Unavailable("the private database is not running", "  ./dev up")
     command = server.client(f"--database={DATABASE}", *arguments)
     os.execve(command[0], command, server.client_environment())  # noqa: S606 - an argument list, no shell
+
+
+def rowcast(dev: DevSettings, arguments: list[str]) -> int:
+    """Become the command ``rowcast`` with the settings that ``up`` gives to ``rowcast serve``."""
+    program = dev.venv / "bin" / "rowcast"
+    if not program.exists():
+        raise Unavailable("nothing is set up here yet", "  ./dev up")
+    environment = _settings(dev)
+    if dev.mysql_url is None:
+        environment |= _accounts(dev, _server(dev))
+        environment.pop("ROWCAST_MYSQL_ADMIN_URL")
+    os.execve(program, [str(program), *arguments], environment)  # noqa: S606 - an argument list, no shell

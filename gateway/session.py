@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gateway import wire
 from gateway.subscription import Bounds, Sink, Subscription, opening
-from journal.filter import BadFilter, Filters
+from journal.filter import BadFilter, Filters, TooMany
 
 
 class Rules(NamedTuple):
@@ -68,6 +68,8 @@ class Session:
             where = self._rules.filters.get(channel, request.where)
         except BadFilter as bad:
             return _refused("bad_filter", str(bad), request.id)
+        except TooMany as limit:
+            return _refused("limit", str(limit), request.id)
         replaced = self._find(channel)
         if replaced is None and len(self.subscriptions) >= self._rules.max_subscriptions:
             most = self._rules.max_subscriptions

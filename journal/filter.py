@@ -10,15 +10,18 @@ import json
 import math
 import operator
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 MAX_CONDITIONS = 16
 MAX_VALUES = 256  # in one list
 MAX_DEPTH = 8  # names in one path
 MAX_SIZE = 8192  # bytes of a whole filter in its shortest form
+MAX_SCANNED = 1000  # conditions without equality, and paths, of all filters together
+MAX_LIKE = 100  # characters of a pattern: looking for it may take a step for each, at each character of a text
 
 Path = tuple[str, ...]
 Test = Callable[[Any], bool]
@@ -29,6 +32,10 @@ _ORDER = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": opera
 
 class BadFilter(Exception):
     """A ``where`` that cannot be used; the text names the place and what was expected there."""
+
+
+class TooMany(Exception):
+    """A ``where`` that is right, and one more than all clients together may have."""
 
 
 class Condition(NamedTuple):
@@ -65,9 +72,11 @@ class Filters:
     def __init__(self, columns: Callable[[str], Collection[str] | None] = lambda _: None) -> None:
         self._columns = columns
         self._kept: WeakValueDictionary[str, Filter] = WeakValueDictionary()
+        self._paths: Counter[Path] = Counter()  # of those kept
+        self._scanned = 0  # their conditions that no equality narrows down
 
     def get(self, channel: str, where: object) -> Filter | None:
-        """The one filter of this meaning; ``None`` when it lets everything pass. Raises ``BadFilter``."""
+        """The one filter of this meaning; ``None`` when it lets everything pass. Raises ``BadFilter``, ``TooMany``."""
         if where is None:
             return None
         conditions = parse(where, self._columns(channel))
@@ -78,8 +87,22 @@ class Filters:
             return None
         found = self._kept.get(key)
         if found is None:
-            found = self._kept[key] = Filter(key, (_compiled(*condition) for condition in conditions))
+            found = self._kept[key] = self._admitted(Filter(key, (_compiled(*condition) for condition in conditions)))
         return found
+
+    def _admitted(self, new: Filter) -> Filter:
+        """Each path and each condition without an anchor costs something for every event: there is a most of both."""
+        scanned = 0 if new.anchor else len(new.rest)
+        if self._scanned + scanned > MAX_SCANNED or len(self._paths.keys() | new.paths) > MAX_SCANNED:
+            raise TooMany(f"no more than {MAX_SCANNED} different conditions without equality, or columns, in all")
+        self._paths.update(new.paths)
+        self._scanned += scanned
+        finalize(new, self._forget, new.paths, scanned).atexit = False
+        return new
+
+    def _forget(self, paths: Collection[Path], scanned: int) -> None:
+        self._paths -= Counter(paths)
+        self._scanned -= scanned
 
 
 Parsed = tuple[Path, str, Any]  # path, operator, value
@@ -127,12 +150,14 @@ def _operation(place: str, name: str, value: object) -> tuple[str, Any]:
         if not isinstance(value, list):
             raise BadFilter(f"{place}: expected a list")
         return _listed(place, value)
-    value = _scalar(place, value)
-    if name == "like" and not isinstance(value, str):
+    scalar = _scalar(place, value)
+    if name == "like" and not isinstance(scalar, str):
         raise BadFilter(f"{place}: expected text")
-    if name in _ORDER and (value is None or isinstance(value, bool)):
+    if name == "like" and len(str(scalar)) > MAX_LIKE:
+        raise BadFilter(f"{place}: longer than {MAX_LIKE} characters")
+    if name in _ORDER and (scalar is None or isinstance(scalar, bool)):
         raise BadFilter(f"{place}: expected a number or text")
-    return name, value
+    return name, scalar
 
 
 def _listed(place: str, values: list[object]) -> tuple[str, Any]:
@@ -200,7 +225,10 @@ def _ordered(compare: Callable[[Any, Any], bool], wanted: Any) -> Test:
 
 
 def _like(pattern: str) -> Test:
-    """SQL's LIKE. Each part between two ``%`` has a fixed length, and is looked for once: no pattern takes long."""
+    """SQL's LIKE. Each part between two ``%`` has a fixed length, and is looked for once.
+
+    With ``_`` in it, that may take its length at each character of the text, which is why ``MAX_LIKE`` bounds it.
+    """
     first, *parts = (re.compile(part, re.DOTALL) for part in _parts(pattern))
     if not parts:
         return lambda found: type(found) is str and first.fullmatch(found) is not None

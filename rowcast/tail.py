@@ -69,7 +69,8 @@ class Tail:
             case {"type": "subscribed", "epoch": epoch, "offset": offset}:
                 self._cursor = Cursor(epoch, offset)
             case {"type": "gap", "after": after, "before": before, "reason": reason}:
-                self._note(f"gap: nothing between {after} and {before}: {reason}")
+                detail = f" ({frame['detail']})" if frame.get("detail") else ""
+                self._note(f"gap: nothing between {after} and {before}: {reason}{detail}")
                 if self._cursor is not None:
                     self._cursor = self._cursor._replace(offset=before - 1)
             case {"type": "heartbeat", "source": source, "lag_ms": lag} if source != "live":

@@ -152,3 +152,29 @@ def test_a_prepared_transaction_is_held_or_a_gap(flavour: Flavour, monkeypatch: 
     monkeypatch.setattr(room.xa, "HELD_BYTES", 100)
     if flavour == "mysql":
         assert shape(assembled(log)) == [("first", [1]), ("whole", [])]
+
+
+@both
+def test_what_is_undone_twice_is_dropped_twice(flavour: Flavour) -> None:
+    """A savepoint that rows were passed on behind has no rows before it any more: nothing undone to it comes out."""
+    log = Log(flavour)
+    large(log, "2: SAVEPOINT a", "5: ROLLBACK TO a")
+    log.rows(image(20, "x"))
+    log.query("ROLLBACK TO a")
+    log.rows(image(30, "x"))
+    log.xid()
+    items = assembled(log)
+    assert kind(items[-1]) == "whole"
+    assert shape(items)[-1] == ("whole", [30])
+
+
+@both
+def test_a_gap_that_was_passed_on_is_told_again_when_it_is_undone(flavour: Flavour) -> None:
+    """Pieces that are forgotten take their gap along; the rows before the savepoint are not lost in silence."""
+    log = Log(flavour)
+    large(log, "1: SAVEPOINT a", "2: INSERT INTO orders SELECT * FROM others", "4: ROLLBACK TO a", rows=4)
+    log.xid()
+    items = assembled(log)
+    whole = items[-1]
+    assert kind(whole) == "whole"
+    assert GAP in [change.op for change in whole.changes]

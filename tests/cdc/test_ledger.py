@@ -153,3 +153,46 @@ async def test_an_update_by_statement_stays_missing(database: Database, follow: 
         await following.live()
         assert list(following.loop.missing) == ["t"]
         assert following.checkpoint.owed == {}
+
+
+async def test_a_table_without_a_key_is_asked_once_for_a_whole_backlog(maria: Database, follow: Follow) -> None:
+    """What cannot be read while the table is being asked does not begin the asking anew: two connections do."""
+    maria.run("CREATE TABLE t (id INT)")
+    following = follow(maria.origin("t"))
+    async with following:
+        await following.live()
+        maria.run("INSERT INTO t VALUES (0)")
+        await following.count(1)
+    maria.run(STATEMENT, *[f"INSERT INTO t VALUES ({number})" for number in range(1, 501)], ROW)
+    maria.run("INSERT INTO t VALUES (501)")
+    async with following:
+        await following.until(lambda: following.ids()[-1:] == [501], 60)
+        assert following.loop.stats.connects == 2
+        assert list(following.loop.missing) == ["t"]
+        assert following.checkpoint.owed == {}
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_channel_without_rows_yet_is_repaired_whole(maria: Database, follow: Follow) -> None:
+    """Behind a gap in a channel that has had no row, more rows than ``seed`` may be new: every one arrives."""
+    maria.run(TABLE)
+    async with follow(maria.origin("t", seed=2)) as following:
+        await following.live()
+        maria.run(STATEMENT, "INSERT INTO t (id, name) VALUES (1,'a'),(2,'a'),(3,'a'),(4,'a')", ROW, *insert(5))
+        await following.until(lambda: 5 in following.ids())
+        await following.live()
+        assert following.ids() == [1, 2, 3, 4, 5]
+        assert not following.loop.missing
+
+
+@pytest.mark.usefixtures("quick")
+async def test_rows_that_cannot_be_told_from_older_ones_stay_named(maria: Database, follow: Follow) -> None:
+    """Without a seed nobody knows where the channel's rows began: behind a gap none is fetched, and that is said."""
+    maria.run(TABLE, *insert(1))
+    async with follow(maria.origin("t", seed=0)) as following:
+        await following.live()
+        maria.run(STATEMENT, *insert(2), ROW, *insert(3))
+        await following.until(lambda: 3 in following.ids())
+        await following.live()
+        assert following.story() == ["unreadable", 3]
+        assert list(following.loop.missing) == ["t"]

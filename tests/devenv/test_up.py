@@ -127,12 +127,14 @@ def status(port: int, path: str = "/") -> int:
 
 
 def test_up_serves_the_page_and_sql_reaches_the_database(dev: Dev) -> None:
-    """Once it says so, the page answers and ./dev sql talks to the same database, by option and by standard input."""
+    """Once it says so, the page answers and ./dev sql and ./dev rowcast talk to the same database."""
     process = dev.up()
     assert status(dev.ports["ROWCAST_API_PORT"]) == 200
     assert status(dev.ports["ROWCAST_API_PORT"], "/readyz") == 200
     assert dev.run("sql", "-Ne", "SELECT DATABASE(), @@port").stdout == f"rowcast\t{dev.ports[PORTS[0]]}\n"
     assert dev.run("sql", "-N", stdin="SELECT 'ü'").stdout == "ü\n"
+    checked = dev.run("rowcast", "check")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
     process.send_signal(signal.SIGINT)
     assert dev.leaves_nothing(process) == 0
 

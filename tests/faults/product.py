@@ -41,6 +41,7 @@ class Product:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ROWCAST_")},
             "PYTHONPATH": str(ROOT),
+            "ROWCAST_CONFIG": os.devnull,  # not the rowcast.toml of whoever works here
             "ROWCAST_MYSQL_URL": f"mysql://r_{self.database}:reader-secret@127.0.0.1:{port}/{self.database}",
             "ROWCAST_API_MYSQL_URL": f"mysql://w_{self.database}:writer-secret@127.0.0.1:{port}/{self.database}",
             "ROWCAST_JOURNAL_PATH": str(folder / f"{self.database}.db"),

@@ -52,9 +52,10 @@ class Client:
 
     async def take_until(self, kind: str) -> list[Json]:
         """Every frame up to and with the next one of a type."""
-        frames = [await self.take()]
-        while frames[-1].get("type") != kind:
-            frames.append(await self.take())
+        frames = []
+        async with asyncio.timeout(20):  # heartbeats may come for ever
+            while not frames or frames[-1].get("type") != kind:
+                frames.append(await self.take())
         return frames
 
     async def take_events(self, count: int) -> list[int]:

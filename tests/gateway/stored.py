@@ -23,6 +23,7 @@ class StoredJournal:
         self.reads = 0
         self.open_gate = asyncio.Event()  # reads wait until it is set
         self.open_gate.set()
+        self.closes_after: int | None = None  # the read after which the gate closes by itself
         self._now = 0.0
         self._appended: dict[str, list[tuple[float, int]]] = {}  # when, and the first offset
 
@@ -69,6 +70,8 @@ class StoredJournal:
     async def read(self, channel: str, after: int, limit: int = 1000, max_bytes: int = 1 << 20) -> list[Event]:
         """A page, counted."""
         self.reads += 1
+        if self.reads - 1 == self.closes_after:
+            self.open_gate.clear()
         await self.open_gate.wait()
         if self.error is not None:
             raise self.error

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from journal import columns as columns_module
 from journal.columns import Columns
-from journal.filter import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, BadFilter, Filter, Filters
+from journal.filter import MAX_CONDITIONS, MAX_DEPTH, MAX_SCANNED, MAX_VALUES, BadFilter, Filter, Filters, TooMany
 from journal.types import DELETE, GAP, INSERT, UPDATE, Event
 from tests.journal.selecting import Row, Where, concerned, event, rows, wheres
 
@@ -63,6 +63,18 @@ def test_a_filter_that_nobody_uses_is_forgotten() -> None:
     assert list(filters._kept.values()) == [kept]
 
 
+@pytest.mark.parametrize("test", ["ne", "eq"])
+def test_filters_that_cost_each_event_something_are_bounded(test: str) -> None:
+    """So many conditions without equality, or paths, and no more; what nobody uses any more makes room."""
+    filters = Filters()
+    kept = [filters.get("c", {f"data.k{number}": {test: 1}}) for number in range(MAX_SCANNED)]
+    with pytest.raises(TooMany):
+        filters.get("c", {"another": {test: 1}})
+    assert filters.get("c", {"data.k0": {test: 1}}) is kept[0]
+    kept.pop()
+    assert filters.get("c", {"another": {test: 1}})
+
+
 def test_numbers_that_are_equal_are_one_filter() -> None:
     """1.0 is 1, and true is neither."""
     filters = Filters()
@@ -96,7 +108,7 @@ def test_like(pattern: str, yes: list[str], no: list[str]) -> None:
 
 def test_no_pattern_takes_long() -> None:
     """A pattern that would make a back-tracking search go on for ever is decided at once."""
-    where = {"x": {"like": "%a" * 400 + "b"}}
+    where = {"x": {"like": "%a" * 49 + "b"}}
     assert selected(where, {"x": "a" * 100_000}, {"x": "a" * 100_000 + "b"}) == [1]
 
 
@@ -126,6 +138,7 @@ DEEP = ".".join("a" * (MAX_DEPTH + 1))
         ({"id": {"gt": None}}, "where.id.gt: expected a number or text"),
         ({"id": {"lte": True}}, "where.id.lte: expected a number or text"),
         ({"data.label": {"like": 3}}, "where.data.label.like: expected text"),
+        ({"data.label": {"like": "%" + "_" * 100}}, "where.data.label.like: longer than 100 characters"),
         ({"id": float("inf")}, "where.id: number out of range"),
         ({f"data.{n}": 1 for n in range(MAX_CONDITIONS + 1)}, "where: more than 16 conditions"),
         ({"id": ["x" * 5000, "y" * 5000]}, "where: longer than 8192 bytes"),
