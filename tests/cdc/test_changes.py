@@ -209,14 +209,9 @@ def test_rows_that_vanish_unlogged_are_a_gap(database: Database) -> None:
         )
     database.run(f"CREATE DATABASE {NAME}", f"USE {NAME}", "DROP DATABASE other")
     told = gaps(database.read(start, "t", events=ALL))
-    assert [why.partition(": ")[2].partition(" /* gen")[0] for _, why in told] == [said(sql) for sql in EMPTYING]
+    assert [why.partition(": ")[2] for _, why in told] == [sql.split()[0] for sql in EMPTYING]  # browsers see no more
     assert {channel for channel, _ in told} == {"t"}
     assert gaps(database.read(start, "t")) == []
-
-
-def said(sql: str) -> str:
-    """A statement as both servers write it into their logs."""
-    return sql.replace("DROP TABLE u, t", "DROP TABLE `u`,`t`").replace("`test_cdc`.", "")
 
 
 # Forged: what our servers do not write
