@@ -22,7 +22,16 @@ def missing(needs: Iterable[str], given: Mapping[str, Given]) -> Iterator[Proble
 def broken(settings: Settings, given: Mapping[str, Given]) -> Iterator[Problem]:
     """Everything that does not fit together in a tree whose single values are right."""
     yield from _databases(settings, given)
+    yield from _tables(settings, given)
     yield from _addresses(settings, given)
+
+
+def _tables(settings: Settings, given: Mapping[str, Given]) -> Iterator[Problem]:
+    for name, channel in settings.channels.items():
+        parts = channel.table.split(".")
+        if len(parts) > 2 or not all(parts):
+            key = f"channels.{name}.table"
+            yield Problem(given[key].where, f"{key}: {channel.table!r} names no table", "`table` or `database.table`")
 
 
 def _databases(settings: Settings, given: Mapping[str, Given]) -> Iterator[Problem]:

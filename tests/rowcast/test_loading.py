@@ -144,6 +144,8 @@ def test_environment_and_flags_add_to_channels(write):
         ('[channels."a b"]\ntable = "t"\n', "rowcast.toml:2: 'a b' is no channel name"),
         ('[channels.mine]\ntable = "t"\nevents = ["truncate"]\n', "rowcast.toml:3: channels.mine.events: invalid"),
         ('[channels.mine]\ntable = "t"\ntabel = "t"\n', "rowcast.toml:3: unknown key channels.mine.tabel (did"),
+        ('[channels.mine]\ntable = "a.b.c"\n', "rowcast.toml:2: channels.mine.table: 'a.b.c' names no table"),
+        ('[channels.mine]\ntable = ".b"\n', "rowcast.toml:2: channels.mine.table: '.b' names no table"),
         ("[channels]\n", "channels: there is none"),
     ],
 )
