@@ -21,6 +21,7 @@ from cdc.committed import Committed, Piece
 from cdc.control import Control, Server
 from cdc.errors import PositionLost, SourceError, Superseded
 from cdc.fetch import Request
+from cdc.gaps import Gaps
 from cdc.handoff import Handoff
 from cdc.ledger import Ledger
 from cdc.position import Checkpoint, Owed
@@ -95,6 +96,7 @@ class CaptureLoop:
         self._reached_end = False
         self._after_loss: Checkpoint | None = None
         self._ledger = Ledger()
+        self._gaps = Gaps()
         self._server = ""  # the identity of the one that is read
         self._ahead = 0.0  # seconds that its clock is ahead of ours
 
@@ -201,7 +203,8 @@ class CaptureLoop:
             if self._ledger.take([item for item in batch if isinstance(item, Committed)]):
                 checkpoint = msgspec.structs.replace(checkpoint, tables=tables)
             origin = msgspec.structs.replace(checkpoint, server=self._server, owed=self._ledger.owed)
-            transactions, last = to_append(batch, origin)
+            now = time.monotonic()
+            transactions, last = to_append([self._gaps.new(item, now) for item in batch], origin)
             if not transactions:
                 idle = last or idle
                 elapsed = time.monotonic() - written

@@ -39,22 +39,52 @@ _THEIRS = {
 }
 _TRANSLATIONS = {charset: str.maketrans(*characters) for charset, characters in _THEIRS.items()}
 
+# Sets without a Python codec, as both servers convert each byte: where they differ from ISO 8859-1, from which byte on.
+_OVER_LATIN1 = {
+    "armscii8": {
+        0xA1: "❁§։)(»«—.՝,-՟…՜՛՞ԱաԲբԳգԴդԵեԶզԷէԸըԹթԺժԻիԼլԽխԾծԿկՀհՁձՂղՃճՄմՅյՆնՇշՈոՉչՊպՋջՌռՍսՎվՏտՐրՑցՒւՓփՔքՕօՖֆ’'"
+    },
+    "dec8": {
+        0xA4: "�", 0xA6: "�", 0xA8: "¤", 0xAC: "����", 0xB4: "�", 0xB8: "�", 0xBE: "�", 0xD0: "�", 0xD7: "Œ",
+        0xDD: "Ÿ�", 0xF0: "�", 0xF7: "œ", 0xFD: "ÿ��",
+    },
+    "geostd8": {
+        0x80: "€�‚�„…†‡�‰�‹�����‘’“”•–—���›����",
+        0xC0: "აბგდევზჱთიკლმნჲოპჟრსტჳუფქღყშჩცძწჭხჴჯჰჵ�����������������������№��",
+    },
+    "keybcs2": {
+        0x80: "ČüéďäĎŤčěĚĹÍľĺÄÁÉžŽôöÓůÚýÖÜŠĽÝŘťáíóúňŇŮÔšřŕŔ¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀"
+              "αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\xa0",
+    },
+    "swe7": {0x40: "É", 0x5B: "ÄÖÅÜ", 0x60: "é", 0x7B: "äöåü" + "�" * 129},
+}  # fmt: skip
+
+
+def _table(pieces: Mapping[int, str]) -> str:
+    characters = list(map(chr, range(256)))
+    for start, piece in pieces.items():
+        characters[start : start + len(piece)] = piece
+    return "".join(characters)
+
+
 # The servers' latin1 is Windows-1252 with its five unassigned bytes standing for the control characters they are in
 # ISO 8859-1, where Python's cp1252 would raise.
 _LATIN1 = "".join(
     chr(byte) if byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else bytes([byte]).decode("cp1252") for byte in range(256)
 )
+_TABLES = {"latin1": _LATIN1} | {charset: _table(pieces) for charset, pieces in _OVER_LATIN1.items()}
 
 
 def decodable(charset: str) -> bool:
     """Whether ``decode_text`` knows the character set."""
-    return charset in CODECS or charset == "latin1"
+    return charset in CODECS or charset in _TABLES
 
 
 def decode_text(raw: bytes, charset: str) -> str:
     """Bytes of a server character set as text. Bytes that are not valid in it become U+FFFD."""
-    if charset == "latin1":
-        return codecs.charmap_decode(raw, "strict", _LATIN1)[0]
+    table = _TABLES.get(charset)
+    if table is not None:
+        return codecs.charmap_decode(raw, "strict", table)[0]
     decoded = raw.decode(CODECS[charset], "replace")
     translation = _TRANSLATIONS.get(charset)
     return decoded.translate(translation) if translation else decoded

@@ -152,6 +152,13 @@ class Control:
         """Where the log begins: the first event of the oldest file that was not purged."""
         return Position(str(self.rows("SHOW BINARY LOGS")[0]["Log_name"]), 4)
 
+    def tables(self, schema: str) -> list[str]:
+        """The names of the tables in a schema that the account may see, sorted."""
+        found = self.rows(
+            "SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s ORDER BY 1", (schema,)
+        )
+        return [str(row["name"]) for row in found]
+
     def json_columns(self, schema: str, table: str) -> frozenset[str]:
         """MariaDB: the columns of a text type that a ``json_valid`` constraint makes JSON. MySQL logs JSON as such."""
         if self.flavour != "mariadb":

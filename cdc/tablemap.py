@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from cdc.errors import MalformedEvent
+from cdc.errors import UndecodableRow
 from cdc.events import read_length
 
 TINY, SHORT, LONG, FLOAT, DOUBLE, NULL, TIMESTAMP, LONGLONG, INT24 = range(1, 10)
@@ -29,6 +29,7 @@ _META_SIZE = {
     ENUM: 2, SET: 2, TINY_BLOB: 1, MEDIUM_BLOB: 1, LONG_BLOB: 1, BLOB: 1, VAR_STRING: 2, STRING: 2, GEOMETRY: 1,
     BLOB_COMPRESSED: 1, VARCHAR_COMPRESSED: 2,
 }  # fmt: skip
+_NAMES = 4  # the field of the optional metadata that holds the columns' names
 _PLAIN = frozenset({TINY, SHORT, LONG, NULL, TIMESTAMP, LONGLONG, INT24, DATE, TIME, DATETIME, YEAR})
 
 
@@ -72,16 +73,18 @@ def parse_name(body: bytes) -> TableName:
 
 
 def parse(body: bytes, *, mariadb: bool) -> TableMap:
-    """The whole map; raises MalformedEvent on a column type whose metadata has an unknown size."""
+    """The whole map; raises UndecodableRow on a column type whose metadata has an unknown size."""
     name = parse_name(body)
     count, at = read_length(body, name.at)
     types = body[at : at + count]
     at += count
     meta_size, at = read_length(body, at)
-    kinds = list(_kinds(types, body[at : at + meta_size], name))
+    meta = body[at : at + meta_size]
     at += meta_size
     nullable = body[at : at + (count + 7) // 8]
     at += (count + 7) // 8
+    _refuse_unknown(types, name, body[at:])
+    kinds = list(_kinds(types, meta))
     extra = _Metadata([kind for kind, _ in kinds], mariadb=mariadb)
     extra.read(body[at:])
     columns = tuple(
@@ -99,20 +102,39 @@ def parse(body: bytes, *, mariadb: bool) -> TableMap:
     return TableMap(name.schema, name.table, columns, named=len(extra.names) == count)
 
 
-def _kinds(types: bytes, meta: bytes, name: TableName) -> Iterator[tuple[int, bytes]]:
+def _refuse_unknown(types: bytes, name: TableName, block: bytes) -> None:
+    """A column after one of an unknown type cannot be found, in the map or in a row; the names can."""
+    for i, kind in enumerate(types):
+        if kind not in _META_SIZE and kind not in _PLAIN:
+            names = next((_strings(value) for field, value in _fields(block) if field == _NAMES), [])
+            column = names[i].decode() if len(names) == len(types) else f"number {i + 1}"
+            raise UndecodableRow(
+                f"{name.schema}.{name.table}: column {column} (type {kind}) cannot be decoded by this version"
+            )
+
+
+def _kinds(types: bytes, meta: bytes) -> Iterator[tuple[int, bytes]]:
     """Each column's real type and metadata; ENUM and SET are logged as STRING with their type in the metadata."""
     at = 0
     for kind in types:
-        size = _META_SIZE.get(kind, 0 if kind in _PLAIN else None)
-        if size is None:
-            raise MalformedEvent(f"{name.schema}.{name.table} has a column of the unknown type {kind}")
+        size = _META_SIZE.get(kind, 0)
         own = meta[at : at + size]
         at += size
         yield (own[0], own) if kind == STRING and own[0] in (ENUM, SET) else (kind, own)
 
 
+def _fields(block: bytes) -> Iterator[tuple[int, bytes]]:
+    """The optional metadata: a list of (type, length, value)."""
+    at = 0
+    while at < len(block):
+        kind = block[at]
+        size, at = read_length(block, at + 1)
+        yield kind, block[at : at + size]
+        at += size
+
+
 class _Metadata:
-    """The optional metadata block: a list of (type, length, value)."""
+    """What the optional metadata says of each column."""
 
     def __init__(self, kinds: Sequence[int], *, mariadb: bool) -> None:
         count = len(kinds)
@@ -128,12 +150,8 @@ class _Metadata:
         self._labelled = sorted(self._sets + self._enums)
 
     def read(self, block: bytes) -> None:
-        at = 0
-        while at < len(block):
-            kind = block[at]
-            size, at = read_length(block, at + 1)
-            self._field(kind, block[at : at + size])
-            at += size
+        for kind, value in _fields(block):
+            self._field(kind, value)
 
     def _field(self, kind: int, value: bytes) -> None:
         if kind == 1:
@@ -145,7 +163,7 @@ class _Metadata:
             targets = self._character if kind == 3 else self._labelled
             for i, collation in zip(targets, _integers(value), strict=False):
                 self.collations[i] = collation
-        elif kind == 4:
+        elif kind == _NAMES:
             self.names = [name.decode() for name in _strings(value)]
         elif kind in (5, 6):
             for i, labels in zip(self._sets if kind == 5 else self._enums, _label_lists(value), strict=False):

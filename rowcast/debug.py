@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from cdc import newest_map
-from cdc.control import Server
+from cdc.control import Control, Server
 from cdc.errors import SourceError, SourceRefused, StreamLost, UndecodableRow
 from cdc.hidden import HiddenTypes
 from cdc.rows import Shape, compile_decoder
 from cdc.tablemap import TableMap
-from rowcast.errors import CONFIGURATION, INTERNAL, UNREACHABLE, Failure
+from rowcast.errors import CONFIGURATION, INTERNAL, UNREACHABLE, USAGE, Failure
 from rowcast.settings import Channel, Settings
 
 
@@ -26,10 +26,7 @@ def decoder(settings: Settings, table: str, files: int, say: Callable[[str], Non
             settings.reader.arguments(), *place, files=files, reading=lambda file: say(f"reading {file}")
         )
         if found is None:
-            raise Failure(
-                f"the newest {files} files of the log hold no row of {'.'.join(place)}",
-                "write one, or look further back with --files",
-            )
+            raise _no_row(settings, place, files)
         for name in channels or [""]:
             yield f"# {f'channel {name}' if name else 'no channel captures this table'}"
             yield _source(settings, settings.channels.get(name), found, server)
@@ -44,6 +41,19 @@ def _source(settings: Settings, channel: Channel | None, table: TableMap, server
     columns = channel.columns if channel else None
     strings = channel is not None and channel.bigint == "string"
     return compile_decoder(table, Shape(columns, hidden, strings, server.charsets)).source
+
+
+def _no_row(settings: Settings, place: tuple[str, str], files: int) -> Failure:
+    """Why the log holds no row: there is no such table, or nobody wrote to it lately."""
+    schema, table = place
+    with Control(settings.reader.arguments()) as control:
+        tables = control.tables(schema)
+    if table in tables:
+        text = f"the newest {files} files of the log hold no row of {schema}.{table}"
+        return Failure(text, "write one, or look further back with --files", USAGE)
+    captured = ", ".join(sorted({".".join(source) for source in settings.tables.values()}))
+    there = f"{schema} has {', '.join(tables)}" if tables else f"there is no table in {schema!r} that we may see"
+    return Failure(f"there is no table {schema}.{table}", f"{there}; channels carry {captured}", USAGE)
 
 
 def _failure(error: SourceError) -> Failure:

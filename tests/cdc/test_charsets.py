@@ -10,13 +10,14 @@ def test_every_character_set_has_a_codec() -> None:
     for charset in charsets.CODECS:
         assert charsets.decode_text(b"", charset) == ""
     assert charsets.decodable("latin1")
-    assert not charsets.decodable("keybcs2")
+    assert not charsets.decodable("klingon")
 
 
 def test_bytes_that_are_not_valid_do_not_raise() -> None:
     """They become U+FFFD, and the row arrives."""
     assert charsets.text(b"a\xffb", "utf8mb4") == '"a\ufffdb"'.encode()
     assert json.loads(charsets.text(b"\xd8\x00", "utf16")) == "\ufffd"
+    assert charsets.decode_text(b"A\xa4", "dec8") == "A\ufffd"
 
 
 def test_latin1_is_windows_1252_without_holes() -> None:

@@ -7,8 +7,13 @@ from decimal import Decimal
 
 import pytest
 
+from cdc import charsets, tablemap
+from cdc.errors import UndecodableRow
+from cdc.rows import Shape, compile_decoder
+from cdc.tablemap import TableMap
 from tests.cdc.comparing import Column, compare, texts
 from tests.cdc.database import Database, digits, gaps, rows
+from tests.cdc.images import column
 
 # Numbers
 
@@ -108,8 +113,9 @@ def test_binary_strings_are_base64(database: Database) -> None:
 
 
 SINGLE_BYTE = [
-    "ascii", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866", "greek", "hebrew", "hp8",
-    "koi8r", "koi8u", "latin1", "latin2", "latin5", "latin7", "macce", "macroman", "tis620",
+    "armscii8", "ascii", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866", "dec8", "geostd8", "greek",
+    "hebrew", "hp8", "keybcs2", "koi8r", "koi8u", "latin1", "latin2", "latin5", "latin7", "macce", "macroman", "swe7",
+    "tis620",
 ]  # fmt: skip
 
 
@@ -130,6 +136,13 @@ def test_every_byte_of_the_small_character_sets(database: Database) -> None:
     for byte, (values, row) in enumerate(zip(printed, arrived, strict=True), 33):
         for name, value in zip(SINGLE_BYTE, values, strict=True):
             assert value == "?" or row[f"{name}_"] == value, f"byte {byte:#x} of {name}"
+
+
+def test_every_character_set_of_the_server_is_known(database: Database) -> None:
+    """There is none that a column could have and that we could not decode."""
+    names = {str(name) for name, *_ in database.select("SHOW CHARACTER SET")}
+    assert [name for name in names - {"binary", "filename"} if not charsets.decodable(name)] == []
+    assert len(names) > 30
 
 
 LARGE = {
@@ -405,12 +418,25 @@ def test_text_that_only_claims_to_be_json_is_a_string(maria: Database) -> None:
 # What this version cannot decode
 
 
-def test_columns_that_cannot_be_decoded_are_told(database: Database) -> None:
-    """A gap that names table, column, type and character set; another channel's rows arrive."""
-    database.run("CREATE TABLE t (id INT, g VARCHAR(9) CHARACTER SET dec8)", "CREATE TABLE u (id INT)")
-    start = database.end()
-    database.run("INSERT INTO t VALUES (1, NULL)", "INSERT INTO u VALUES (1)")
-    committed = database.read(start, "t", "u")
+@pytest.mark.parametrize(("type_", "number"), [("TIME(2)", 11), ("TIMESTAMP(3) NULL", 7), ("DATETIME", 12)])
+def test_columns_that_cannot_be_decoded_are_told(maria: Database, type_: str, number: int) -> None:
+    """A gap that names table, column and type; another channel's rows arrive. In the formats of before MySQL 5.6."""
+    maria.run("SET GLOBAL mysql56_temporal_format = OFF")
+    try:
+        maria.run(f"CREATE TABLE t (id INT, d {type_})", "CREATE TABLE u (id INT)")
+    finally:
+        maria.run("SET GLOBAL mysql56_temporal_format = ON")
+    start = maria.end()
+    maria.run("INSERT INTO t VALUES (1, NULL)", "INSERT INTO u VALUES (1)")
+    committed = maria.read(start, "t", "u")
     ((channel, detail),) = gaps(committed)
     assert (channel, rows(committed)) == ("t", [{"id": 1}])
-    assert "test_cdc.t: column g (type 15 in the character set dec8)" in detail
+    assert detail == f"test_cdc.t: column d (type {number}) cannot be decoded by this version"
+
+
+def test_an_unknown_character_set_is_told() -> None:
+    """By name where the server has told it, else by the collation's number."""
+    for collation, text in [(5, "in the character set dec9"), (6, "with the unknown collation 6")]:
+        table = TableMap("shop", "goods", (column(tablemap.VARCHAR, b"\x09\0", collation=collation),), named=True)
+        with pytest.raises(UndecodableRow, match=rf"shop\.goods: column c \(type 15 {text}\)"):
+            compile_decoder(table, Shape(None, {}, bigint_strings=False, charsets={5: "dec9"}))

@@ -4,7 +4,7 @@ import pymysql
 import pytest
 
 from rowcast.debug import decoder
-from rowcast.errors import UNREACHABLE, Failure
+from rowcast.errors import CONFIGURATION, UNREACHABLE, USAGE, Failure
 from rowcast.migrate import migrate
 
 
@@ -20,7 +20,7 @@ def ready(either, settings_of, query):
         }
         settings = settings_of(either, **channels)
         migrate(settings)
-        query(settings.admin, f"CREATE TABLE {settings.reader.database}.odd (a INT, u VARCHAR(9) CHARACTER SET dec8)")
+        query(settings.admin, f"CREATE TABLE {settings.reader.database}.odd (a INT, u DATETIME)")
         return settings
 
     return _ready
@@ -53,18 +53,33 @@ def test_the_source_is_that_of_the_newest_row(ready, query):
 
 
 def test_why_there_is_no_source(ready, query, free_port, settings_of, either):
-    """No row, a column that cannot be decoded, no server: each says so."""
+    """No row, no table, no server: each says so."""
     settings = ready()
-    with pytest.raises(Failure, match=r"hold no row of nowhere\.nothing"):
-        list(decoder(settings, "nowhere.nothing", 2, print))
-    written(settings, query, "INSERT INTO db.odd VALUES (1, NULL)")
-    with pytest.raises(Failure, match=r"odd: column u \(type 15 in the character set dec8\)"):
+    with pytest.raises(Failure, match=r"hold no row of .*odd\n.*--files") as raised:
         list(decoder(settings, "odd", 2, print))
+    assert raised.value.exit_code == USAGE
+    with pytest.raises(Failure, match=r"no table .*nosuch\n.* has .*odd.*; channels carry .*scraped_result") as raised:
+        list(decoder(settings, "nosuch", 2, print))
+    assert raised.value.exit_code == USAGE
+    with pytest.raises(Failure, match="no table in 'nowhere'"):
+        list(decoder(settings, "nowhere.nothing", 2, print))
     nobody = f"mysql://u:p@127.0.0.1:{free_port}/d"
     gone = settings_of(either, ROWCAST_MYSQL_URL=nobody, ROWCAST_API_MYSQL_URL=nobody)
     with pytest.raises(Failure, match=r"mysql\.url") as raised:
         list(decoder(gone, "odd", 2, print))
     assert raised.value.exit_code == UNREACHABLE
+
+
+def test_a_column_that_cannot_be_decoded_is_named(mariadb, settings_of, query):
+    """As in the gap that its rows would give."""
+    settings = settings_of(mariadb)
+    migrate(settings)
+    before = ["SET GLOBAL mysql56_temporal_format = OFF", "CREATE TABLE db.odd (a INT, u DATETIME)"]
+    after = ["SET GLOBAL mysql56_temporal_format = ON", "INSERT INTO db.odd VALUES (1, NULL)"]
+    written(settings, query, *before, *after)
+    with pytest.raises(Failure, match=r"odd: column u \(type 12\) cannot be decoded") as raised:
+        list(decoder(settings, "odd", 2, print))
+    assert raised.value.exit_code == CONFIGURATION
 
 
 def test_packed_transactions_are_looked_into(mysql, settings_of, query):
