@@ -8,18 +8,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 
-import msgspec
-
 from cdc import compression, statements, xa
 from cdc import events as ev
 from cdc.changes import OPS, changes
-from cdc.committed import CHANGE_OVERHEAD, PIECE_BYTES, Committed, Piece, Unread
+from cdc.committed import Committed, Piece
 from cdc.errors import MalformedEvent, UndecodableRow
+from cdc.pending import Pending
 from cdc.position import Fingerprint, Flavour, GtidState, Position
 from cdc.rows import Decoder
 from cdc.tablemap import TableMap
 from cdc.tables import BROKEN, Capture, Table, Tables
-from journal.types import GAP, INSERT, Change
+from journal.types import INSERT
 
 _DUMMY_TABLE = 0xFFFFFF  # a rows event that only ends a statement
 _BY_STATEMENT = "a write was logged as a statement; SET GLOBAL binlog_format = 'ROW'"
@@ -54,11 +53,10 @@ class Assembler:
         self._inserts_only = {capture.channel for capture in captures if capture.events == (INSERT,)}
         self._gtids = None if position.gtid is None or not with_gtids else GtidState.parse(flavour, position.gtid)
         self._checksums = True  # the source has asked for them, and each file's format then says if it has any
-        self._boundary = position
         self._known = Tables(captures, compile_decoder, mariadb=self._mariadb, any_case=any_case)
         self.file, self.offset = position.file, position.offset
         self._prepared = xa.Waiting()
-        self._reset()
+        self._reset(position)
         self._handlers: dict[int, Callable[[ev.Header, bytes], Committed | None]] = {
             ev.FORMAT_DESCRIPTION: self._format_description,
             ev.ROTATE: self._rotate,
@@ -84,19 +82,11 @@ class Assembler:
             statements.Kind.XA_ROLLBACK: self._xa_rollback,
         }
 
-    def _reset(self) -> None:
-        self._changes: list[Change] = []
-        self._size = 0  # of them, about
-        self._most = PIECE_BYTES  # of XA more: what may have to wait for its commit stays together
-        self._passed = 0  # changes that went before them
-        self._passed_channels: set[str] = set()
-        self._savepoints: dict[str, int] = {}
+    def _reset(self, boundary: Position) -> None:
+        self._pending = Pending(boundary, self._inserts_only)
         self._tables: dict[int, Table] = {}
-        self._gtid: str | None = None
-        self._committed: float | None = None
         self._digest = 0
         self._open = False
-        self._missed: dict[str, Unread] = {}
 
     def feed(self, event: bytes) -> Committed | None:
         """Take the next event; return the transaction that it completes, if it does.
@@ -152,22 +142,21 @@ class Assembler:
 
     def _unread(self, header: ev.Header, body: bytes, why: str) -> None:
         self._digest = zlib.crc32(body, self._digest)
-        self._gap(self._channels, f"the log holds an event of type {header.kind}, {why}")
+        self._pending.gap(self._channels, f"the log holds an event of type {header.kind}, {why}")
 
     # Where a transaction begins
 
     def _begin(self, header: ev.Header, gtid: ev.Gtid) -> None:
-        self._reset()
         start = header.end - header.size
-        if header.end and not self._is_boundary(start):
-            self._boundary = Position(self.file, start, self._gtid_text())
-        self._gtid, self._committed = gtid.text, gtid.committed
+        known = not header.end or self._is_boundary(start)
+        self._reset(self._pending.start if known else Position(self.file, start, self._gtid_text()))
+        self._pending.gtid, self._pending.committed = gtid.text, gtid.committed
         if gtid.prepares:
-            self._most = xa.HELD_BYTES
+            self._pending.most = xa.HELD_BYTES
 
     def _is_boundary(self, offset: int) -> bool:
         """Whether the last transaction ended there, as it mostly did."""
-        known = self._boundary
+        known = self._pending.start
         return known.offset == offset and known.file == self.file and (known.gtid is None) is (self._gtids is None)
 
     def _mariadb_gtid(self, header: ev.Header, body: bytes) -> None:
@@ -180,13 +169,13 @@ class Assembler:
 
     def _anonymous_gtid(self, header: ev.Header, body: bytes) -> None:
         self._begin(header, ev.parse_mysql_gtid(body))
-        self._gtid = None
+        self._pending.gtid = None
 
     def _tagged_gtid(self, header: ev.Header, _: bytes) -> None:
         """The library cannot ask for a set with tags, so from the first on we go by file and offset."""
         self._gtids = None
         self._begin(header, ev.Gtid(""))
-        self._gtid = None
+        self._pending.gtid = None
 
     # What it holds
 
@@ -204,23 +193,14 @@ class Assembler:
             raise MalformedEvent(f"rows of table map {rows.table_id} came without it")
         for capture, why in table.failed.items():
             if OPS[header.kind] in capture.events:
-                self._gap([capture.channel], why, inserts=header.kind in ev.WRITES)
-        begun = len(self._changes)
+                self._pending.gap([capture.channel], why, inserts=header.kind in ev.WRITES)
         for feed in table.feeds:
             try:
-                self._changes += changes(feed, header.kind, body, rows)
+                self._pending.add(changes(feed, header.kind, body, rows))
             except UndecodableRow as error:
-                self._gap([feed.channel], str(error), inserts=header.kind in ev.WRITES)
-        self._size += sum(change.size + CHANGE_OVERHEAD for change in self._changes[begun:])
-        if self._size >= self._most:
-            self._hand_on(header)
-
-    def _hand_on(self, header: ev.Header) -> None:
-        committed = self._committed if self._committed is not None else float(header.timestamp)
-        if self._pass_on(Piece(self._changes, self._boundary, committed, first=not self._passed)):
-            self._passed += len(self._changes)
-            self._passed_channels.update(change.channel for change in self._changes)
-            self._changes, self._size = [], 0
+                self._pending.gap([feed.channel], str(error), inserts=header.kind in ev.WRITES)
+        if self._pending.is_full and self._pass_on(self._pending.piece(self._committed(header))):
+            self._pending.passed_on()
 
     def _packed_rows(self, header: ev.Header, body: bytes) -> None:
         kind = ev.UNPACKED_ROWS[header.kind]
@@ -243,7 +223,7 @@ class Assembler:
             done, why = None, f"which cannot be unpacked: {error}"
         if done is not None:
             return done
-        self._undo(0)
+        self._pending.undo()
         self._unread(header, body, why)
         return self._commit(header)
 
@@ -268,112 +248,76 @@ class Assembler:
             return end(header, query.sql)
         if kind in (statements.Kind.BEGIN, statements.Kind.XA):
             self._open = True
-            self._most = xa.HELD_BYTES if kind is statements.Kind.XA else self._most
+            self._pending.most = xa.HELD_BYTES if kind is statements.Kind.XA else self._pending.most
         elif kind is statements.Kind.SAVEPOINT:
-            self._savepoints[statements.savepoint(query.sql)] = self._passed + len(self._changes)
+            self._pending.savepoint(statements.savepoint(query.sql))
         elif kind is statements.Kind.UNDO:
-            self._undo(self._savepoints.get(statements.savepoint(query.sql), 0))
+            self._pending.undo_to(statements.savepoint(query.sql))
         elif kind is statements.Kind.WRITE:
             named = [c.channel for c in self._captures if statements.names(query.sql, c.table)]
             # a view or a trigger hides the table
-            self._gap(named or self._channels, _BY_STATEMENT, inserts=statements.only_inserts(query.sql))
+            self._pending.gap(named or self._channels, _BY_STATEMENT, inserts=statements.only_inserts(query.sql))
         elif kind is statements.Kind.HIDDEN:
-            self._gap(self._channels, _BY_STATEMENT)
+            self._pending.gap(self._channels, _BY_STATEMENT)
         elif kind is statements.Kind.OTHER:
             for channel in self._known.emptied_by(query):
-                self._tell(channel, f"every row is gone, and none was logged: {query.sql.split(maxsplit=1)[0][:20]}")
+                self._pending.tell(
+                    channel, f"every row is gone, and none was logged: {query.sql.split(maxsplit=1)[0][:20]}"
+                )
         return None if self._open else self._commit(header)
-
-    def _undo(self, kept: int) -> None:
-        """Forget the rows behind the first ``kept`` changes; a gap stays, for what it stands for may have remained.
-
-        Rows that were passed on cannot be told apart any more: none of them is kept then.
-        """
-        if kept < self._passed:
-            for channel in self._passed_channels - {change.channel for change in self._changes if change.op == GAP}:
-                self._missed.pop(channel, None)  # a gap that was told went with them
-            self._gap(sorted(self._passed_channels), "a transaction too large to be held was undone, or a part of it")
-            self._passed = kept = 0
-            self._passed_channels.clear()
-            self._savepoints = dict.fromkeys(self._savepoints, 0)  # the rows before them are gone too
-        kept -= self._passed
-        self._changes[kept:] = [change for change in self._changes[kept:] if change.op == GAP]
-
-    def _touched(self) -> Sequence[str]:
-        """The channels that have rows of this transaction."""
-        return sorted(self._passed_channels.union(change.channel for change in self._changes if change.op != GAP))
-
-    def _gap(self, channels: Sequence[str], why: str, *, inserts: bool = False) -> None:
-        """Tell each channel once what could not be read. ``inserts``: it can only have been inserts."""
-        for channel in channels:
-            missed = self._missed.get(channel) or Unread(self._tell(channel, why), mendable=True)
-            mendable = missed.mendable and (inserts or channel in self._inserts_only)
-            self._missed[channel] = missed._replace(mendable=mendable)
-
-    def _tell(self, channel: str, why: str) -> str:
-        """Put a gap among the changes; its words, with the place."""
-        place = self._gtid or str(self._boundary)
-        message = {"reason": "unreadable", "detail": why, "position": place}
-        self._changes.append(Change(channel, GAP, msgspec.json.encode(message)))
-        return f"{why}, at {place}"
 
     # How it ends
 
     def _rolled_back(self, header: ev.Header, _: str) -> Committed:
         """Logged only when a table without transactions took part: which of the rows remain, the log does not say."""
-        self._gap(self._touched(), "rolled back after a table without transactions was written")
-        self._undo(0)
+        self._pending.gap(self._pending.touched(), "rolled back after a table without transactions was written")
+        self._pending.undo()
         return self._commit(header)
 
     def _xa_prepare(self, header: ev.Header, body: bytes) -> Committed:
         """Its rows may still be rolled back, and XA COMMIT does not repeat them: they wait for it."""
+        pending = self._pending
         if not ev.commits_in_one_phase(body):
-            if self._passed or not self._prepared.fits(self._changes):
-                self._gap(self._touched(), "a prepared XA transaction was too large to be held until its commit")
-                self._undo(0)
-            self._prepared.hold(xa.prepared_xid(body), self._boundary, self._changes)
-            self._changes, self._missed = [], {}
+            if pending.in_pieces or not self._prepared.fits(pending.changes):
+                pending.gap(pending.touched(), "a prepared XA transaction was too large to be held until its commit")
+                pending.undo()
+            self._prepared.hold(xa.prepared_xid(body), pending.start, pending.give_up())
         return self._commit(header)
 
     def _xa_commit(self, header: ev.Header, sql: str) -> Committed:
         held = self._prepared.end(xa.named_xid(sql))
         if held is None:
-            self._gap(self._channels, "an XA transaction was committed whose rows came before what was read")
-        self._let_in(held or ())
+            self._pending.gap(self._channels, "an XA transaction was committed whose rows came before what was read")
+        self._pending.let_in(held or ())
         return self._commit(header)
 
     def _xa_rollback(self, header: ev.Header, sql: str) -> Committed:
-        self._let_in(self._prepared.end(xa.named_xid(sql)) or ())
-        self._undo(0)
+        self._pending.let_in(self._prepared.end(xa.named_xid(sql)) or ())
+        self._pending.undo()
         return self._commit(header)
 
-    def _let_in(self, held: Sequence[Change]) -> None:
-        """Changes that waited since their prepare, gaps among them."""
-        self._changes += held
-        for change in held:
-            if change.op == GAP:
-                told = msgspec.json.decode(change.message)
-                mendable = change.channel in self._inserts_only
-                self._missed[change.channel] = Unread(f"{told['detail']}, at {told['position']}", mendable)
-
     def _commit(self, header: ev.Header, _: bytes | str = b"") -> Committed:
-        if self._gtid is not None and self._gtids is not None:
-            self._gtids.advance(self._gtid)
+        pending = self._pending
+        if pending.gtid is not None and self._gtids is not None:
+            self._gtids.advance(pending.gtid)
         end = Position(self.file, header.end or self.offset, self._gtid_text())
-        committed = self._committed if self._committed is not None else float(header.timestamp)
         done = Committed(
-            self._changes,
-            self._boundary,
+            pending.changes,
+            pending.start,
             end,
-            Fingerprint(self._gtid, f"{header.timestamp}-{self._digest:08x}"),
-            committed,
+            Fingerprint(pending.gtid, f"{header.timestamp}-{self._digest:08x}"),
+            self._committed(header),
             self._prepared.oldest,
-            unread=self._missed,
-            in_pieces=self._passed > 0,
+            unread=pending.missed,
+            in_pieces=pending.in_pieces,
         )
-        self._boundary = end
-        self._reset()
+        self._reset(end)
         return done
+
+    def _committed(self, header: ev.Header) -> float:
+        """When it committed, Unix seconds: the event's whole second where the log has said nothing better."""
+        said = self._pending.committed
+        return float(header.timestamp) if said is None else said
 
     def _gtid_text(self) -> str | None:
         return None if self._gtids is None else str(self._gtids)

@@ -29,6 +29,7 @@ PURE = {
         "decoder_source",
         "events",
         "framing",
+        "pending",
         "position",
         "rows",
         "statements",

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from cdc import assembler as room
+from cdc import pending as room
+from cdc import xa
 from cdc.assembler import Assembler
 from cdc.committed import Committed, Piece
 from cdc.position import Flavour
@@ -149,7 +150,7 @@ def test_a_prepared_transaction_is_held_or_a_gap(flavour: Flavour, monkeypatch: 
     log = Log(flavour)
     prepare(log, 1)
     assert shape(assembled(log)) == [("whole", [])]
-    monkeypatch.setattr(room.xa, "HELD_BYTES", 100)
+    monkeypatch.setattr(xa, "HELD_BYTES", 100)
     if flavour == "mysql":
         assert shape(assembled(log)) == [("first", [1]), ("whole", [])]
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cdc import assembler
+from cdc import pending
 from journal.types import Event
 from tests.cdc.database import Database
 from tests.cdc.following import TABLE, Follow, Following, insert, through
@@ -18,7 +18,7 @@ ROWS = 2000
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some hundred rows are a piece."""
-    monkeypatch.setattr(assembler, "PIECE_BYTES", 40_000)
+    monkeypatch.setattr(pending, "PIECE_BYTES", 40_000)
 
 
 def many(first: int, count: int = ROWS) -> str:

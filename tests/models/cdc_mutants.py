@@ -43,9 +43,9 @@ MUTANTS = (
         "savepoint-off-by-one",
         CAPTURE,
         "one row behind a savepoint outlives the rollback to it",
-        "cdc.assembler:Assembler._query",
-        "+ len(self._changes)",
-        "+ len(self._changes) + 1",
+        "cdc.pending:Pending.savepoint",
+        "+ len(self.changes)",
+        "+ len(self.changes) + 1",
     ),
     Mutant(
         "held-is-forgotten",
@@ -60,7 +60,7 @@ MUTANTS = (
         CAPTURE,
         "the rows of an XA transaction that was rolled back arrive",
         "cdc.assembler:Assembler._xa_rollback",
-        "self._undo(0)",
+        "self._pending.undo()",
         "pass",
     ),
     Mutant(
