@@ -118,11 +118,9 @@ def _messages(control: Control, table: TableShape, request: Request) -> list[byt
     """A seed's rows, or a repair's. A channel that was seeded and told no row had an empty table: every row is new."""
     if request.known is None:
         return _newest(control, table, request.channel.seed, request.channel)
-    return (
-        _above(control, table, request, request.known)
-        if request.known
-        else _newest(control, table, _ALL, request.channel)
-    )
+    if not request.known:
+        return _newest(control, table, _ALL, request.channel)
+    return _above(control, table, request, request.known)
 
 
 def _without_rows(request: Request) -> TableRows | None:

@@ -7,6 +7,7 @@ import pytest
 from gateway.session import Outcome, Rules, Session
 from gateway.subscription import Bounds
 from gateway.wire import Error, Gap, Pong, Subscribed, Unsubscribed
+from journal.filter import MAX_SCANNED
 from tests.gateway.recorder import Recorder
 
 CHANNELS = {"a": Bounds("k3f9", 1, 10), "b": Bounds("k3f9", 5, 10), "c": Bounds("k3f9", 1, 0)}
@@ -66,6 +67,19 @@ def test_a_client_ahead_of_us_may_be_right(offset: int, believed: bool) -> None:
     outcome = say(session, type="subscribe", channel="a", epoch="k3f9", offset=offset)
     assert asked == [("a", 11)] * (offset > 10)
     assert (outcome.away, outcome.replies == ()) == (believed, believed)
+
+
+def test_a_filter_beyond_the_bound_of_all_is_a_limit() -> None:
+    """One filter too many for everybody together is refused by its own code, and what is open stays open."""
+    session = Session(Rules(CHANNELS.get, max_subscriptions=2), Recorder())
+    kept = [session._rules.filters.get("a", {f"k{number}": {"ne": 1}}) for number in range(MAX_SCANNED)]
+    opened = say(session, type="subscribe", channel="b").opened
+    (error,) = say(session, type="subscribe", channel="a", where={"another": {"ne": 1}}, id=3).replies
+    assert isinstance(error, Error)
+    assert (error.code, error.id, str(MAX_SCANNED) in error.reason) == ("limit", 3, True)
+    assert session.subscriptions == (opened,)
+    kept.clear()
+    assert say(session, type="subscribe", channel="a", where={"another": {"ne": 1}}).opened
 
 
 def test_subscribing_again_replaces(session: Session) -> None:

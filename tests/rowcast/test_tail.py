@@ -125,10 +125,12 @@ async def test_gaps_and_the_sources_state_are_notes(source, follow):
     await until(lambda: source.gateway.stats.subscriptions == 1)
     source.gateway.set_source("down", 1234)
     await source.add('{"reason":"purged"}', op=GAP)
-    await source.add('{"n":2}')
+    await source.add('{"reason":"unreadable","detail":"a write was logged as a statement"}', op=GAP)
+    await source.add('{"n":3}')
     await until(lambda: len(shown) == 1)
     assert any("source down, 1234 ms behind" in note for note in noted)
     assert "gap: nothing between 0 and 2: purged" in noted
+    assert "gap: nothing between 1 and 3: unreadable (a write was logged as a statement)" in noted
 
 
 async def test_a_gap_is_passed_once(source, follow):
