@@ -14,7 +14,7 @@ from cdc.changes import OPS, changes
 from cdc.committed import Committed, Piece
 from cdc.errors import MalformedEvent, UndecodableRow
 from cdc.pending import Pending
-from cdc.position import Fingerprint, Flavour, GtidState, Position
+from cdc.position import Fingerprint, Flavour, GtidState, Position, Written
 from cdc.rows import Decoder
 from cdc.tablemap import TableMap
 from cdc.tables import BROKEN, Capture, Table, Tables
@@ -30,7 +30,8 @@ class Assembler:
     ``compile_decoder(channel, table_map)`` is asked once for each shape of a captured table. ``position`` is the
     boundary that the stream starts from; ``file`` and ``offset`` follow what was read. ``with_gtids`` says whether
     the server numbers its transactions, ``any_case`` whether it compares table names without case. ``pass_on`` is
-    offered what has come of a large transaction, and tells whether it has taken it.
+    offered what has come of a large transaction, and tells whether it has taken it. ``altered`` is told of statements
+    that may give a captured table another shape, before ``offset`` passes them.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class Assembler:
         with_gtids: bool,
         any_case: bool = False,
         pass_on: Callable[[Piece], bool] = lambda _: False,
+        altered: Callable[[Capture], None] = lambda _: None,
     ) -> None:
+        self._altered = altered
         self._pass_on = pass_on
         self._with_gtids = with_gtids
         self._mariadb = flavour == "mariadb"
@@ -56,6 +59,7 @@ class Assembler:
         self._known = Tables(captures, compile_decoder, mariadb=self._mariadb, any_case=any_case)
         self.file, self.offset = position.file, position.offset
         self._prepared = xa.Waiting()
+        self._mapped = ev.Header(0, ev.TABLE_MAP, 0, 0, 0, 0)  # the newest table map's
         self._reset(position)
         self._handlers: dict[int, Callable[[ev.Header, bytes], Committed | None]] = {
             ev.FORMAT_DESCRIPTION: self._format_description,
@@ -110,6 +114,11 @@ class Assembler:
         if end and kind != ev.ROTATE:
             self.offset = end
         return done
+
+    @property
+    def written(self) -> Written:
+        """Where the table map lies whose shape is being asked about."""
+        return Written(self.file, self.offset, self._mapped.timestamp, self._mapped.server_id)
 
     # The log itself
 
@@ -179,7 +188,8 @@ class Assembler:
 
     # What it holds
 
-    def _table_map(self, _: ev.Header, body: bytes) -> None:
+    def _table_map(self, header: ev.Header, body: bytes) -> None:
+        self._mapped = header
         table_id, table = self._known.table(body)
         self._tables[table_id] = table
 
@@ -260,11 +270,16 @@ class Assembler:
         elif kind is statements.Kind.HIDDEN:
             self._pending.gap(self._channels, _BY_STATEMENT)
         elif kind is statements.Kind.OTHER:
-            for channel in self._known.emptied_by(query):
-                self._pending.tell(
-                    channel, f"every row is gone, and none was logged: {query.sql.split(maxsplit=1)[0][:20]}"
-                )
+            self._changed(query)
         return None if self._open else self._commit(header)
+
+    def _changed(self, query: ev.Query) -> None:
+        """A statement that writes no row may still empty a table, or give it another shape."""
+        for capture in self._known.altered_by(query):
+            self._altered(capture)
+        verb = query.sql.split(maxsplit=1)[0][:20]
+        for channel in self._known.emptied_by(query):
+            self._pending.tell(channel, f"every row is gone, and none was logged: {verb}")
 
     # How it ends
 

@@ -290,6 +290,7 @@ class CaptureLoop:
         and rows reach the journal together, by the next session.
         """
         logger.warning("the log does not continue: %s", error)
+        self._origin.hidden.follow("")  # a log that was begun anew has other rows at the same places
         if await self._let_go():
             return
         try:

@@ -109,8 +109,7 @@ def _raw(kind: int) -> str:
 
 def _char(meta: bytes, reading: Reading) -> Cell | None:
     """CHAR, BINARY, and what MariaDB logs like BINARY. The log strips what a value is padded with."""
-    # Two bits of the length hide, inverted, in the type byte (MySQL bug 37426).
-    length = ((meta[0] << 4 & 0x300) ^ 0x300) + meta[1]
+    length = t.width(meta)
     fields = "H" if length > 255 else "B"
     if reading.charset != BINARY:
         return _string(fields, "{0}", reading)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 
-from cdc import compression
+from cdc import compression, excerpt
 from cdc import events as ev
 from cdc.control import ConnectArgs, Control, Server
 from cdc.position import Position
-from cdc.source import BinlogSource
 from cdc.tablemap import TableMap, parse, parse_name
-
-_HEARTBEAT = 5.0  # seconds
 
 
 def find(
@@ -26,37 +22,24 @@ def find(
         server = control.server()
         logs = [str(row["Log_name"]) for row in control.rows("SHOW BINARY LOGS")]
         fold = str.lower if server.any_case else str
+        end = control.end(gtids=False)
         for file in logs[: -files - 1 : -1]:
             reading(file)
-            end = control.end(gtids=False)
-            newest = None
-            for body in _maps(connect, server, file, end.offset if file == end.file else None):
+            newest, start = None, Position(file, 4)
+            for body in _maps(connect, server, start, end):
                 name = parse_name(body)
                 if (fold(name.schema), fold(name.table)) == (fold(schema), fold(table)):
                     newest = body
             if newest is not None:
                 return parse(newest, mariadb=server.flavour == "mariadb"), server
+            end = start
     return None, server
 
 
-def _maps(connect: ConnectArgs, server: Server, file: str, end: int | None) -> Iterator[bytes]:
-    """The bodies of the table maps in one file, up to ``end`` or to the next file."""
-    source = BinlogSource(connect, random.randrange(1 << 31, 1 << 32), heartbeat=_HEARTBEAT)  # noqa: S311 - no secret
-    source.open(Position(file, 4), server.flavour)
-    try:
-        checksums = 4  # the source asks for them, and each file's format then says if it has any
-        for event in source.events():
-            header = ev.parse_header(event)
-            if header.kind == ev.FORMAT_DESCRIPTION:
-                checksums = 4 if ev.uses_checksum(event) else 0
-            body = event[ev.HEADER_SIZE : len(event) - checksums]
-            if header.kind == ev.ROTATE and ev.parse_rotate(body)[0] != file:
-                return
-            if header.kind == ev.TABLE_MAP:
-                yield body
-            elif header.kind == ev.TRANSACTION_PAYLOAD:
-                yield from (one[ev.HEADER_SIZE :] for one in compression.unpack(body) if one[4] == ev.TABLE_MAP)
-            if end is not None and header.end >= end:
-                return
-    finally:
-        source.close()
+def _maps(connect: ConnectArgs, server: Server, start: Position, end: Position) -> Iterator[bytes]:
+    """The bodies of the table maps between two places."""
+    for _, kind, body in excerpt.between(connect, server.flavour, start, end):
+        if kind == ev.TABLE_MAP:
+            yield body
+        elif kind == ev.TRANSACTION_PAYLOAD:
+            yield from (one[ev.HEADER_SIZE :] for one in compression.unpack(body) if one[4] == ev.TABLE_MAP)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -33,6 +33,20 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.offset}" + (f" ({self.gtid})" if self.gtid else "")
+
+
+class Written(NamedTuple):
+    """Where in the log rows lie, when their statement began, in Unix seconds, and on the server of which number."""
+
+    file: str
+    offset: int
+    timestamp: int
+    server_id: int
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """For comparing."""
+        return log_order(self.file, self.offset)
 
 
 class Fingerprint(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from cdc.events import is_heartbeat
 from cdc.fetch import Request, TableChannel, fetch
 from cdc.handoff import Closed, Handoff
 from cdc.hidden import HiddenTypes
-from cdc.position import Checkpoint, Fingerprint, GtidState, Position, log_order
+from cdc.position import Checkpoint, Fingerprint, GtidState, Position, Written, log_order
 from cdc.rows import Decoder, Shape, compile_decoder
 from cdc.source import BinlogSource
 from cdc.tablemap import TableMap
@@ -37,10 +37,13 @@ class Origin(msgspec.Struct, frozen=True):
     heartbeat: float = 5.0
     hidden: HiddenTypes = msgspec.field(default_factory=HiddenTypes)
 
-    def decoder(self, channel: str, table: TableMap, charsets: Mapping[int, str]) -> Decoder:
-        """A decoder for ``channel`` over the shape of ``table``; asks the server what the shape does not say."""
+    def decoder(self, channel: str, table: TableMap, charsets: Mapping[int, str], written: Written) -> Decoder:
+        """A decoder for ``channel`` over the shape that ``table`` had when the rows at ``written`` were.
+
+        Asks the server what the shape does not say; raises UndecodableRow.
+        """
         wish = next(c for c in self.channels if c.channel == channel)
-        hidden = self.hidden.of(table, self.connect)
+        hidden = self.hidden.of(table, written, self.connect)
         return compile_decoder(table, Shape(wish.columns, hidden, wish.bigint_strings, charsets))
 
 
@@ -148,14 +151,18 @@ class Reader:
         self._ahead = server.ahead
         self._source.open(start, server.flavour)
         self._handoff.call(self._connected, server)
+        self._origin.hidden.follow(server.identity)
         assembler = Assembler(
             server.flavour,
             [Capture(c.channel, c.schema, c.table, c.events) for c in self._origin.channels],
-            lambda channel, table: self._origin.decoder(channel, table, server.charsets),
+            lambda channel, table: self._origin.decoder(channel, table, server.charsets, assembler.written),
             start,
             with_gtids=server.gtids,
             any_case=server.any_case,
             pass_on=lambda piece: self._pass_on(piece, overlap, backfill),
+            altered=lambda capture: self._origin.hidden.altered(
+                capture.schema, capture.table, log_order(assembler.file, assembler.offset)
+            ),
         )
         overlap = Overlap(self._checkpoint, same_server=self._checkpoint.server == server.identity)
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import re
 
+from cdc.events import Query
+
 
 class Kind(enum.Enum):
     """The statements that matter; everything else is OTHER (DDL, grants).
@@ -45,6 +47,14 @@ _EMPTYING = re.compile(
 _PARTITIONS = re.compile(r"\b(?:DROP|TRUNCATE|EXCHANGE)\s+PARTITION\b", re.IGNORECASE)
 _DROP_SCHEMA = re.compile(rf"\s*DROP\s+(?:DATABASE|SCHEMA)(?:\s+IF\s+EXISTS)?\s+({_NAME})", re.IGNORECASE)
 _REPLACING = re.compile(r"\bON\s+DUPLICATE\s+KEY\b|\bREPLACE\b", re.IGNORECASE)
+_ALTERS = re.compile(r"\bALTER\s+(?:ONLINE\s+|IGNORE\s+)*TABLE\b", re.IGNORECASE)
+_REMAKES = re.compile(
+    r"\b(?:CREATE\s+(?:OR\s+REPLACE\s+)?TABLE|DROP\s+TABLE|RENAME\s+TABLES?|DROP\s+(?:DATABASE|SCHEMA))\b"
+    r"|\bRENAME\s+(?!COLUMN\b|INDEX\b|KEY\b)",
+    re.IGNORECASE,
+)
+_CHECKS = re.compile(r"\b(?:CHECK|CONSTRAINT|JSON_VALID)\b", re.IGNORECASE)
+_AFTER = re.compile(rf"\bAFTER\s+{_NAME}", re.IGNORECASE)
 _XA_END = re.compile(r"\s*XA\s+(COMMIT|ROLLBACK)\b", re.IGNORECASE)
 _XA = {"COMMIT": Kind.XA_COMMIT, "ROLLBACK": Kind.XA_ROLLBACK}
 
@@ -110,3 +120,21 @@ def only_inserts(sql: str) -> bool:
 def names(sql: str, table: str) -> bool:
     """Whether ``sql`` mentions ``table`` as a word of its own."""
     return re.search(rf"(?<![\w$]){re.escape(table)}(?![\w$])", sql, re.IGNORECASE) is not None
+
+
+def reshapes(query: Query, schema: str, table: str) -> bool:
+    """Whether a statement may give the table another shape, or put another table in its place. Rather yes than no."""
+    here = query.schema.lower() == schema.lower() or names(query.sql, schema)
+    if not here or not (_ALTERS.search(query.sql) or _REMAKES.search(query.sql)):
+        return False
+    return names(query.sql, table) or _DROP_SCHEMA.match(query.sql, _start(query.sql)) is not None
+
+
+def may_retype(sql: str, column: str) -> bool:
+    """Whether a statement that reshapes a table may give this column another type. Rather yes than no.
+
+    An ALTER TABLE that does not name the column does not, unless it is about checks, which JSON is made of.
+    """
+    if _REMAKES.search(sql) or _CHECKS.search(sql):
+        return True
+    return names(_AFTER.sub("", sql), column.replace("`", "``"))

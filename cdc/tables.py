@@ -84,6 +84,13 @@ class Tables:
             if DELETE in capture.events and self._is(capture, schema or query.schema, table or capture.table)
         ]
 
+    def altered_by(self, query: Query) -> list[Capture]:
+        """Captures whose table this statement may give another shape. What was known of shapes is forgotten then."""
+        found = [one for one in self._captures if statements.reshapes(query, one.schema, one.table)]
+        if found:
+            self.forget()
+        return found
+
     def _is(self, capture: Capture, schema: str, table: str) -> bool:
         fold = self._fold
         return (fold(capture.schema), fold(capture.table)) == (fold(schema), fold(table))

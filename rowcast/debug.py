@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from cdc import newest_map
 from cdc.control import Control, Server
 from cdc.errors import SourceError, SourceRefused, StreamLost, UndecodableRow
-from cdc.hidden import HiddenTypes
 from cdc.rows import Shape, compile_decoder
 from cdc.tablemap import TableMap
 from rowcast.errors import CONFIGURATION, INTERNAL, UNREACHABLE, USAGE, Failure
@@ -37,7 +36,8 @@ def decoder(settings: Settings, table: str, files: int, say: Callable[[str], Non
 
 
 def _source(settings: Settings, channel: Channel | None, table: TableMap, server: Server) -> str:
-    hidden = HiddenTypes().of(table, settings.reader.arguments())
+    with Control(settings.reader.arguments()) as control:
+        hidden = control.hidden_types(table.schema, table.table)
     columns = channel.columns if channel else None
     strings = channel is not None and channel.bigint == "string"
     return compile_decoder(table, Shape(columns, hidden, strings, server.charsets)).source

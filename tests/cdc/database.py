@@ -112,13 +112,15 @@ class Database:
         """An assembler for this server, as a reader makes it."""
         server = self._control.server()
         captures = [Capture(channel.channel, NAME, channel.table, channel.events) for channel in origin.channels]
-        return Assembler(
+        made = Assembler(
             server.flavour,
             captures,
-            lambda channel, table: origin.decoder(channel, table, server.charsets),
+            lambda channel, table: origin.decoder(channel, table, server.charsets, made.written),
             start,
             with_gtids=server.gtids,
+            altered=lambda one: origin.hidden.altered(one.schema, one.table, made.written.place),
         )
+        return made
 
     def _follow(self, start: Position, origin: Origin) -> tuple[list[bytes], list[Committed]]:
         end = self.end()
