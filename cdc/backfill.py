@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from cdc.committed import Committed, Unread
+from cdc.committed import Committed, Piece, Unread
 from cdc.position import Position, log_order
 from journal.types import DELETE, INSERT, READ, UPDATE, Change
 
@@ -58,6 +58,7 @@ class Backfill:
         self._bounds = bounds
         self._before: list[Change] = []
         self._after: list[Change] = []
+        self._pieces: list[Change] = []  # the channels' own changes of a large transaction whose end has not come
         self._left: set[tuple[str, Key]] = set()  # keys that rows have left meanwhile: the next insert is another row
         self._unread: dict[str, Unread] = {}
         self._vain = vain
@@ -67,6 +68,8 @@ class Backfill:
         """The transaction as it may go on: without what the rows hold already, or with the rows before it."""
         if self.done:
             return committed
+        pieces, self._pieces = self._pieces if committed.in_pieces else [], []
+        committed = committed._replace(changes=[*pieces, *committed.changes]) if pieces else committed
         if self.passed(committed.end.file, committed.end.offset - 1):
             return self.finish(committed)
         held = self._bounds.held(committed)
@@ -84,6 +87,16 @@ class Backfill:
             changes=[c for c in committed.changes if c.channel not in self._channels],
             unread={channel: why for channel, why in committed.unread.items() if channel not in self._channels},
         )
+
+    def admit_piece(self, piece: Piece) -> Piece:
+        """What may go on before the transaction's end has come: other channels' changes. The channels' own wait here.
+
+        Without any the piece goes on all the same: the first tells the journal that another transaction begins.
+        """
+        if piece.first:
+            self._pieces = []
+        self._pieces += [change for change in piece.changes if change.channel in self._channels]
+        return piece._replace(changes=[change for change in piece.changes if change.channel not in self._channels])
 
     def finish(self, committed: Committed) -> Committed:
         """The transaction with everything that waited, and the rows, put before its own changes."""

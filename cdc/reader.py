@@ -200,9 +200,10 @@ class Reader:
         if not overlap.proven:
             return True
         if not backfill.done:
-            if not backfill.passed(piece.start.file, piece.start.offset):
-                return False  # whether a table's rows hold it already is only known when it is whole
-            self._finish(backfill)
+            if backfill.passed(piece.start.file, piece.start.offset):
+                self._finish(backfill)
+            else:  # it ends before the snapshot does, so the rows are not put between its pieces
+                piece = backfill.admit_piece(piece)
         self._handoff.put(piece)
         return True
 

@@ -159,6 +159,17 @@ class Sometimes:
         return await self._journal.read(channel, after, limit)
 
 
+class Stubborn(Following):
+    """Appends through a journal that can be told to refuse."""
+
+    sometimes: Sometimes
+
+    def appender(self, journal: SqliteJournal) -> Appender:
+        """The one that refuses."""
+        self.sometimes = Sometimes(journal)
+        return self.sometimes
+
+
 def through(origin: Origin, proxy: CuttingProxy) -> Origin:
     """The same server behind the proxy."""
     return msgspec.structs.replace(origin, connect=dict(origin.connect) | {"port": proxy.port})

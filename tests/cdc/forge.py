@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import zstandard
@@ -13,7 +13,7 @@ import zstandard
 from cdc import events as ev
 from cdc import tablemap as t
 from cdc.assembler import Assembler
-from cdc.committed import Committed
+from cdc.committed import Committed, Piece
 from cdc.position import Flavour, Position
 from cdc.rows import Decoder, Shape, compile_decoder
 from cdc.tablemap import TableMap
@@ -125,11 +125,12 @@ class Log:
         self.placed.append(Placed(self.offset, event(kind, body, end=end, timestamp=timestamp, flags=flags)))
         self.offset = end
 
-    def gtid(self, *, standalone: bool = False, domain: int = 0) -> str:
+    def gtid(self, *, standalone: bool = False, prepares: bool = False, domain: int = 0) -> str:
         """Begin a transaction as the server does before ``BEGIN`` or a single statement; the name it has."""
         self._sequence += 1
         if self.flavour == "mariadb":
-            self.add(ev.MARIADB_GTID, struct.pack("<QIB", self._sequence, domain, standalone) + bytes(6))
+            flags = standalone | prepares << 6
+            self.add(ev.MARIADB_GTID, struct.pack("<QIB", self._sequence, domain, flags) + bytes(6))
             return f"{domain}-1-{self._sequence}"
         if not self.gtids:
             self.add(ev.ANONYMOUS_GTID, mysql_gtid(bytes(16), 0))
@@ -239,7 +240,12 @@ def decoder(_: str, table: TableMap) -> Decoder:
     return compile_decoder(table, Shape(None, {}, bigint_strings=False, charsets=CHARSETS))
 
 
-def assembler(log: Log, start: Position | None = None, captures: Sequence[Capture] = (ORDERS,)) -> Assembler:
+def assembler(
+    log: Log,
+    start: Position | None = None,
+    captures: Sequence[Capture] = (ORDERS,),
+    pass_on: Callable[[Piece], bool] = lambda _: False,
+) -> Assembler:
     """An assembler for the log, from its beginning unless told otherwise."""
     return Assembler(
         log.flavour,
@@ -247,6 +253,7 @@ def assembler(log: Log, start: Position | None = None, captures: Sequence[Captur
         decoder,
         start or log.start,
         with_gtids=log.gtids,
+        pass_on=pass_on,
     )
 
 
@@ -259,7 +266,7 @@ def assemble(log: Log, start: Position | None = None, captures: Sequence[Capture
 
 def prepare(log: Log, number: int, *, one_phase: bool = False, xid: bytes = b"x") -> None:
     """An XA transaction up to its XA_PREPARE event, in the flavour's own way."""
-    log.gtid()
+    log.gtid(prepares=True)
     if log.flavour == "mysql":
         log.query(f"XA START X'{xid.hex()}',X'',1")
     log.table()

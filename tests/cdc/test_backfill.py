@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cdc.backfill import Backfill, Bounds, TableRows
-from cdc.committed import Committed
+from cdc.committed import Committed, Piece
 from cdc.position import Fingerprint, Position
 from journal.types import DELETE, GAP, INSERT, READ, UPDATE, Change
 
@@ -91,6 +91,30 @@ def test_other_channels_do_not_wait() -> None:
     """Their changes go on in their own transaction."""
     seed = backfill(1)
     assert seed.admit(committed(UNCERTAIN, insert(5, "other"), insert(2))).changes == [insert(5, "other")]
+
+
+def piece(*changes: Change, first: bool = False) -> Piece:
+    """Part of a large transaction that begins before the snapshot's end."""
+    return Piece(changes, Position(FILE, UNCERTAIN - 50), 1.0, first)
+
+
+def test_pieces_of_other_channels_do_not_wait() -> None:
+    """Only the channel's own rows are held, whichever piece they are in; the transaction's end tells what they are."""
+    seed = backfill(1)
+    assert seed.admit_piece(piece(insert(5, "other"), insert(1), first=True)).changes == [insert(5, "other")]
+    assert seed.admit_piece(piece(insert(2))).changes == []
+    last = seed.admit(committed(UNCERTAIN, insert(3), insert(6, "other"))._replace(in_pieces=True))
+    assert (last.changes, last.in_pieces) == ([insert(6, "other")], True)
+    assert story(seed.finish(committed(AFTER)).changes) == [(READ, message(1)), *((INSERT, message(n)) for n in (2, 3))]
+
+
+def test_pieces_without_an_end_are_forgotten() -> None:
+    """Another transaction follows: in pieces, or whole because they were undone."""
+    seed = backfill(1)
+    seed.admit_piece(piece(insert(2), first=True))
+    seed.admit_piece(piece(insert(3), first=True))
+    seed.admit(committed(UNCERTAIN, insert(4)))
+    assert story(seed.finish(committed(AFTER)).changes) == [(READ, message(1)), (INSERT, message(4))]
 
 
 def test_nothing_asked_for_changes_nothing() -> None:

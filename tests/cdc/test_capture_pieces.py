@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from cdc import pending
-from journal.types import Event
+from journal.types import FIRST, NEXT, READ, Event
 from tests.cdc.database import Database
-from tests.cdc.following import TABLE, Follow, Following, insert, through
+from tests.cdc.following import TABLE, Follow, Following, Stubborn, insert, through
 from tests.faults.proxy import CuttingProxy
 
 ROWS = 2000
@@ -55,6 +56,24 @@ async def test_a_large_transaction_becomes_visible_at_once(database: Database, f
         database.run(*insert(4))
         await following.until(lambda: following.journal.head("t") == 2 * ROWS + 3)
         assert (await journalled(following))[-2:] == [10_000 + ROWS - 1, 4]
+
+
+async def test_pieces_do_not_wait_for_another_table_s_rows(database: Database, tmp_path: Path) -> None:
+    """A large transaction from before a seed's snapshot is passed on in pieces; only the seeded table's rows wait."""
+    database.run(TABLE, TABLE.replace("TABLE t", "TABLE u"))
+    async with Following(database.origin("t"), tmp_path / "journal.db") as following:
+        await following.live()
+        database.run(*insert(ROWS + 1))
+        await following.count(1)
+    database.run("BEGIN", "INSERT INTO u (id) VALUES (1)", many(1), "INSERT INTO u (id) VALUES (2)", "COMMIT")
+    async with Stubborn(database.origin("t", "u", seed=10), tmp_path / "journal.db") as following:
+        await following.until(lambda: following.journal.head("u") == 2)
+        assert await journalled(following) == [ROWS + 1, *range(1, ROWS + 1)]
+        appended = [transaction for batch in following.sometimes.batches for transaction in batch]
+    assert [appended[0].part, *{t.part for t in appended[1:3]}] == [FIRST, NEXT]
+    (seed,) = [t for t in appended if any(change.channel == "u" for change in t.changes)]
+    assert [change.op for change in seed.changes] == [READ, READ]
+    assert max(sum(change.size for change in t.changes) for t in appended) < 100_000
 
 
 @pytest.mark.usefixtures("quick")

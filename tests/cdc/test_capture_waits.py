@@ -13,26 +13,14 @@ import pytest
 from cdc import backoff
 from cdc.backoff import Backoff
 from cdc.batch import to_append
-from cdc.capture import Appender, proven_lag
+from cdc.capture import proven_lag
 from cdc.position import Checkpoint
 from journal.errors import JournalDamaged, JournalFull
-from journal.sqlite import SqliteJournal
 from tests.cdc.database import Database
-from tests.cdc.following import TABLE, Follow, Following, Sometimes, insert, through
+from tests.cdc.following import TABLE, Follow, Following, Stubborn, insert, through
 from tests.faults.proxy import CuttingProxy
 
 # A journal that takes nothing
-
-
-class Stubborn(Following):
-    """Appends through a journal that can be told to refuse."""
-
-    sometimes: Sometimes
-
-    def appender(self, journal: SqliteJournal) -> Appender:
-        """The one that refuses."""
-        self.sometimes = Sometimes(journal)
-        return self.sometimes
 
 
 @pytest.mark.usefixtures("quick")

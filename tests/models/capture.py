@@ -10,22 +10,24 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from cdc import pending
 from cdc import events as ev
 from cdc.backfill import Backfill, Bounds, TableRows
 from cdc.capture import CaptureLoop
-from cdc.committed import Committed
+from cdc.committed import PIECE_BYTES, Committed, Piece
 from cdc.errors import PositionLost, StreamLost
 from cdc.fetch import TableChannel
 from cdc.handoff import Handoff
 from cdc.position import Checkpoint, Position
 from cdc.reader import Origin, Overlap, Reader
-from journal.types import GAP, Event, Transaction
+from journal.types import FIRST, GAP, LAST, NEXT, Change, Event, Transaction
 from tests.cdc.forge import (
     ORDERS,
     PARTS,
@@ -58,12 +60,29 @@ class Journal:
     def __init__(self) -> None:
         self.checkpoint: str | None = None
         self.transactions: list[Transaction] = []
+        self._pieces: list[Change] = []
 
     async def append(self, batch: Sequence[Transaction]) -> list[Event]:
         """Keep a batch."""
-        self.transactions += [transaction for transaction in batch if transaction.changes]
-        self.checkpoint = batch[-1].checkpoint
+        for transaction in batch:
+            self._take(transaction)
         return []
+
+    def _take(self, transaction: Transaction) -> None:
+        if transaction.changes and transaction.part not in (NEXT, LAST):
+            self._pieces = []
+        if transaction.part in (FIRST, NEXT):
+            self._pieces += transaction.changes
+            return
+        self.checkpoint = transaction.checkpoint
+        pieces = self._pieces if transaction.part == LAST else []
+        if pieces or transaction.changes:
+            self.transactions.append(transaction._replace(changes=[*pieces, *transaction.changes]))
+            self._pieces = []
+
+    def forget_pieces(self) -> None:
+        """As at the begin of every connection."""
+        self._pieces = []
 
     def head(self, channel: str) -> int:
         """Not asked for."""
@@ -90,11 +109,11 @@ class Basket:
     """What the reader puts, to be handed on in pieces of the test's choice; stands in for the thread's ``Handoff``."""
 
     def __init__(self) -> None:
-        self.put_here: list[Committed] = []
+        self.put_here: list[Committed | Piece] = []
 
-    def put(self, committed: Committed) -> None:
+    def put(self, item: Committed | Piece) -> None:
         """Keep it."""
-        self.put_here.append(committed)
+        self.put_here.append(item)
 
     def call(self, *_: object) -> None:
         """Nobody listens."""
@@ -103,11 +122,17 @@ class Basket:
 class Capture(RuleBasedStateMachine):
     """Hypothesis writes the log and breaks the reading of it."""
 
-    @initialize(server=st.sampled_from([("mariadb", True), ("mysql", True), ("mysql", False)]), seed=st.booleans())
-    def begin(self, server: tuple[Literal["mariadb", "mysql"], bool], seed: bool) -> None:
-        """An empty log, and perhaps a table whose rows are to be fetched."""
+    @initialize(
+        server=st.sampled_from([("mariadb", True), ("mysql", True), ("mysql", False)]),
+        seed=st.booleans(),
+        in_pieces=st.booleans(),
+    )
+    def begin(self, server: tuple[Literal["mariadb", "mysql"], bool], seed: bool, in_pieces: bool) -> None:
+        """An empty log, perhaps a table whose rows are to be fetched, perhaps each event too large to be held."""
         flavour, gtids = server
         self._patch = pytest.MonkeyPatch()
+        self._patch.setattr(pending, "PIECE_BYTES", 1 if in_pieces else PIECE_BYTES)
+        self.in_pieces = in_pieces
         self._patch.setattr(logging.getLogger("cdc.capture"), "disabled", True)
         self.log = Log(flavour, gtids=gtids)
         self.loop = SteppedLoop()
@@ -154,9 +179,10 @@ class Capture(RuleBasedStateMachine):
         else:
             self.log.query("COMMIT")
 
+    @precondition(lambda self: not (self.seeding and self.in_pieces))  # that would be a gap too
     @rule(before=counts, undone=counts, after=counts, table=st.sampled_from(CHANNELS))
     def savepoint(self, before: int, undone: int, after: int, table: str) -> None:
-        """Some rows, some that are undone, some more."""
+        """Some rows, some that are undone, some more. What was passed on in pieces is not kept in part."""
         self.log.begin()
         kept = self._numbers(before)
         self._write(table, kept)
@@ -166,7 +192,7 @@ class Capture(RuleBasedStateMachine):
         more = self._numbers(after)
         self._write(table, more)
         self.log.xid()
-        self._means(**{table: [*kept, *more]})
+        self._means(**{table: [None, *more] if self.in_pieces else [*kept, *more]})
 
     @precondition(lambda self: not self.seeding)  # where a gap stands among rows that are fetched is nobody's promise
     @rule(count=counts)
@@ -235,17 +261,19 @@ class Capture(RuleBasedStateMachine):
         text = self.journal.checkpoint
         return Checkpoint.decode(text) if text else self.first
 
-    def _connection(self, cut: float, snapshot: tuple[float, float, float]) -> list[Committed]:
+    def _connection(self, cut: float, snapshot: tuple[float, float, float]) -> list[Committed | Piece]:
         checkpoint = self.checkpoint
         basket = Basket()
         reader = Reader(_ORIGIN, checkpoint, basket, lambda _: None, lambda: None)  # type: ignore[arg-type]
         sent = self.log.sent_from(checkpoint.resume.offset)
         reader._source = Stream(sent[: round(cut * len(sent))])  # type: ignore[assignment]
-        machine = assembler(self.log, checkpoint.resume, (ORDERS, PARTS))
+        overlap, backfill = Overlap(checkpoint), self._backfill(checkpoint, snapshot)
+        pass_on = partial(reader._pass_on, overlap=overlap, backfill=backfill)
+        machine = assembler(self.log, checkpoint.resume, (ORDERS, PARTS), pass_on)
         end = Position(self.log.file, self.log.offset)
         control: Any = None  # asked on heartbeats only
         try:
-            reader._pump(machine, Overlap(checkpoint), self._backfill(checkpoint, snapshot), end, control)
+            reader._pump(machine, overlap, backfill, end, control)
         except StreamLost:
             return basket.put_here
         except PositionLost as error:
@@ -265,8 +293,9 @@ class Capture(RuleBasedStateMachine):
         held = Bounds(lambda done: done.end.offset <= places[before], Position(self.log.file, places[after]))
         return Backfill({"orders": table}, held)
 
-    def _append(self, found: Sequence[Committed], pieces: Sequence[int]) -> None:
+    def _append(self, found: Sequence[Committed | Piece], pieces: Sequence[int]) -> None:
         """Hand over so many at a time, and let the capture loop append them; what is left when it is killed is lost."""
+        self.journal.forget_pieces()
         loop = CaptureLoop(_ORIGIN, self.journal, lambda _: None, lambda *_: None, derived_id=False)
         handoff = Handoff(self.loop)
         checkpoint = self.checkpoint
@@ -275,8 +304,8 @@ class Capture(RuleBasedStateMachine):
         self.loop.idle()
         left = list(found)
         for count in pieces:
-            for committed in left[:count]:
-                handoff.put(committed)
+            for item in left[:count]:
+                handoff.put(item)
             del left[:count]
             self.loop.idle()
             if self.seeded is None and "orders" in self.checkpoint.tables:

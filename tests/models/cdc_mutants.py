@@ -88,6 +88,22 @@ MUTANTS = (
         "committed.end.offset",
     ),
     Mutant(
+        "seed-keeps-one-piece",
+        CAPTURE,
+        "of a large transaction, only the last piece waits for the rows of a table",
+        "cdc.backfill:Backfill.admit_piece",
+        "if piece.first:",
+        "if True:",
+    ),
+    Mutant(
+        "seed-waits-in-pieces",
+        CAPTURE,
+        "pieces go on before the rows of their table, which hold them already",
+        "cdc.reader:Reader._pass_on",
+        "piece = backfill.admit_piece(piece)",
+        "pass",
+    ),
+    Mutant(
         "seed-is-forgotten",
         CAPTURE,
         "no checkpoint says that a seed was taken, so it is taken again",
