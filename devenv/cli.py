@@ -23,7 +23,7 @@ _DESCRIPTION = """\
 Rowcast on this machine. Everything is set up below .dev/ and nowhere else.
 
   ./dev up [--no-demo]   run everything and print the addresses; Ctrl-C stops it
-  ./dev test [ARGS]      run the tests; ARGS go to pytest
+  ./dev test [ARGS]      run the tests; ARGS go to pytest; --long: also what takes minutes
   ./dev soak [ARGS]      everything under load and random faults for --minutes N, and what came of it (docs/soak.md)
   ./dev bench [ARGS]     how fast it is beside others, measured here; --quick for two minutes (docs/performance.md)
   ./dev mutants [NAMES]  break the product line by line, and see that the models notice

@@ -24,6 +24,18 @@ ROOT = Path(__file__).resolve().parent.parent
 MakeServer = Callable[..., Server]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``./dev test --long``."""
+    parser.addoption("--long", action="store_true", help="run also what takes minutes")
+
+
+@pytest.fixture
+def long(request: pytest.FixtureRequest) -> None:
+    """A test that takes minutes."""
+    if not request.config.getoption("--long"):
+        pytest.skip("takes minutes: ./dev test --long")
+
+
 @pytest.fixture(scope="session")
 def dev_dir() -> Path:
     """Where fetched programs are kept."""

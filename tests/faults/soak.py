@@ -19,6 +19,7 @@ from pathlib import Path
 
 from devenv.database import find_or_fetch
 from devenv.errors import SetUpError
+from tests.faults.soak_crowd import CROWD_RETURNS, crowd_returns, crowd_size
 from tests.faults.soak_faults import FAULTS, order
 from tests.faults.soak_figures import write
 from tests.faults.soak_report import QUIET, Report
@@ -29,14 +30,16 @@ GUARANTEES = ROOT / "docs" / "guarantees.md"
 SHORTEST = 1.0  # seconds of quiet before a fault
 
 
-async def soak(stage: Stage, report: Report, minutes: float) -> None:
-    """Harm, wait for recovery, judge; until the time is over."""
+async def soak(stage: Stage, report: Report, minutes: float, crowd: int) -> None:
+    """Harm, wait for recovery, judge; until the time is over. ``crowd`` clients return at once in the beginning."""
     chance = random.Random(report.seed)
     began = time.monotonic()
     end = began + 60 * minutes
     outcome = await stage.fill()
     report.add(QUIET, outcome)
     _tell(began, "memory tail filled", outcome)
+    await crowd_returns(stage, crowd)
+    _tell(began, f"{CROWD_RETURNS} ({crowd})", await _note(stage, report, CROWD_RETURNS))
     round_: list[str] = []
     while True:
         due = time.monotonic() + max(SHORTEST, chance.expovariate(1 / report.every))
@@ -74,11 +77,12 @@ async def _run(report: Report, dev_dir: Path) -> None:
     folder = dev_dir / "soak" / f"run-{os.getpid()}"
     folder.mkdir(parents=True)
     began = time.monotonic()
+    crowd = crowd_size()
     stage = Stage(installation, folder, seed=report.seed, rate=report.rate, minutes=report.minutes)
     try:
         async with stage:
             try:
-                await soak(stage, report, report.minutes)
+                await soak(stage, report, report.minutes, crowd)
                 report.order_errors = await asyncio.to_thread(stage.out_of_log_order)
             except TimeoutError:
                 report.failure = f"a client did not catch up\n{stage.product.last_words()}"

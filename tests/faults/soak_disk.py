@@ -1,4 +1,4 @@
-"""A disk of its own for the journal of a soak, small enough to be filled. Mounting one takes root."""
+"""A disk of its own for a journal, small enough to be filled. Mounting one takes root."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ class SmallDisk:
             shutil.copytree(self.folder, self._kept)
             subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
 
-    def fill(self) -> None:
-        """Take all the room that is left."""
+    def fill(self, leaving: int = 0) -> None:
+        """Take all the room that is left, but for about so many bytes."""
         with self._filler.open("wb", buffering=0) as filler:
             for size in (1 << 20, 4096):
                 with contextlib.suppress(OSError):
                     while filler.write(b"\0" * size) == size:
                         pass
+            filler.truncate(max(0, filler.tell() - leaving))
 
     def free(self) -> None:
         """Give it back."""

@@ -81,6 +81,7 @@ class Stage:
         self.expected: list[str] = []  # the reasons of the gaps that the present fault must cause
         self._beacon, self._beacons = 0, 0
         self._next_offset = 1
+        self._filled = 0
 
     async def __aenter__(self) -> Stage:
         async with AsyncExitStack() as stack:
@@ -140,16 +141,18 @@ class Stage:
 
     async def fill(self) -> Outcome:
         """Rows that fill the journal's memory tail, so that what grows from now on should not."""
-        await asyncio.to_thread(self._commit_filling)
+        await asyncio.to_thread(self.commit, FILLING)
         outcome = await self.check()
         self._slow.bytes_per_second = SLOW * self._rate
         return outcome
 
-    def _commit_filling(self) -> None:
+    def commit(self, rows: int) -> None:
+        """So many rows in one transaction, a multiple of a thousand."""
         with self.product.connect() as connection, connection.cursor() as cursor:
-            for first in range(0, FILLING, 1000):
-                rows = (row(FILLER, FILLING, seq) for seq in range(first, first + 1000))
-                cursor.execute(INSERT + ", ".join(rows))
+            begun, self._filled = self._filled, self._filled + rows
+            for first in range(begun, self._filled, 1000):
+                values = (row(FILLER, begun, seq) for seq in range(first, first + 1000))
+                cursor.execute(INSERT + ", ".join(values))
             connection.commit()
 
     # what faults need

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
+import pytest
+
 from devenv.database import Server
 from tests.faults.conftest import MakeProduct
+from tests.faults.crowd import Crowd, descriptors
 from tests.faults.load import Load, nothing_wrong
 from tests.faults.proxy import CuttingProxy
 from tests.faults.recorder import Recorder
@@ -14,6 +17,7 @@ from tests.waiting import until
 
 CLIENTS = 300
 CUTS = 20
+CROWD = 1000
 
 
 async def test_a_client_that_is_cut_off_again_and_again_misses_nothing(
@@ -53,3 +57,24 @@ async def test_many_clients_come_back_after_a_restart_and_miss_nothing(
             await load.finished()
         await nothing_wrong(product, recorders)
         await until(lambda: all(recorder.connects > 1 for recorder in recorders), 60)
+
+
+async def test_a_crowd_that_returns_misses_nothing(mariadb: Server, make_product: MakeProduct) -> None:
+    """A thousand clients come back at once, a thousand rows behind, while rows are written: each row once, in order."""
+    if descriptors(CROWD + 500) < CROWD + 500:
+        pytest.skip("needs 1,500 open files: ulimit -n")
+    product = make_product(mariadb)
+    await product.ready()
+    async with Recorder(product.gateway) as recorder, Crowd(product.gateway_port, CROWD) as crowd:
+        await recorder.live.wait()
+        with Load(product, 2000, rate=600) as load:
+            await load.until(0.1)
+            crowd.leave()
+            behind = max(visitor.offset for visitor in crowd.visitors)
+            await load.until(0.75)
+            await recorder.until_seen(behind + 1000)
+            await crowd.come()
+            await load.finished()
+        await nothing_wrong(product, [recorder])
+        await crowd.until_at(recorder.offsets[-1], 120)
+        assert crowd.ids == {seen.offset: seen.message["id"] for seen in recorder.seen}

@@ -8,17 +8,21 @@ import re
 import signal
 from pathlib import Path
 
+import apsw
 import pytest
-from websockets.asyncio.client import connect
 
 from devenv.database import Server
 from rowcast import failpoints
 from tests.faults.conftest import MakeProduct
+from tests.faults.crowd import Crowd
 from tests.faults.product import Product
 from tests.faults.recorder import Recorder
+from tests.faults.soak_disk import SmallDisk
 
+MILLION = 1_000_000
 ROWS = 60_000  # some 19 MB of messages and what carries them, in three pieces
 MEMORY_MIB = 150
+DISK, ROOM = 64 << 20, 12 << 20  # bytes: of a small disk, and of what is left of it when it is filled
 BIG_ROW = 63 << 20  # with the rest of its packet within max_allowed_packet, 64 MiB
 INTO = "INSERT INTO cctv_detection_results (cctv_id, data, timestamp) "
 
@@ -39,45 +43,33 @@ def peak_mib(product: Product) -> float:
     return int(found[1]) / 1024
 
 
-async def heard(product: Product, count: int) -> list[int]:
-    """The numbers of so many rows as a live subscriber gets them, offsets dense."""
-    numbers: list[int] = []
-    async with connect(product.gateway, max_size=None, compression=None) as socket:
-        await socket.send(json.dumps({"type": "subscribe", "channel": "cctv_updates"}))
-        first = 0
-        async for text in socket:
-            frame = json.loads(text)
-            if frame.get("type") == "live" and not first:
-                first = frame["offset"] + 1
-                await asyncio.to_thread(many, product, count)
-            elif "channel" in frame:
-                assert frame["offset"] == first + len(numbers)
-                numbers.append(frame["message"]["data"]["seq"])
-                if len(numbers) == count:
-                    break
-    return numbers
-
-
-@pytest.mark.parametrize("flavour", ["mariadb", "mysql"])
-async def test_a_large_transaction_is_seen_whole_in_bounded_memory(
-    request: pytest.FixtureRequest, make_product: MakeProduct, flavour: str
-) -> None:
-    """A live subscriber gets every row, other channels are served meanwhile.
-
-    A client in Python takes seconds to read so many; fewer would not be large.
-    """
-    product = make_product(request.getfixturevalue(flavour))
+async def seen_whole(product: Product, rows: int) -> None:
+    """A live subscriber gets so many rows of one transaction in their order, other channels are served meanwhile."""
     await product.ready()
-    async with Recorder(product.gateway, "scraped_updates") as other:
+    async with Recorder(product.gateway, "scraped_updates") as other, Crowd(product.gateway_port, 1) as reading:
         await other.live.wait()
-        reading = asyncio.create_task(heard(product, ROWS))
+        arriving = asyncio.create_task(reading.until_at(rows, 300))
+        writing = asyncio.create_task(asyncio.to_thread(many, product, rows))
         row = "INSERT INTO scraped_result (account, data, url) VALUES ('a', '{}', 'u')"
-        while not reading.done():
+        while not arriving.done():
             await asyncio.to_thread(product.sql, row)
             await asyncio.sleep(0.2)
-        assert await reading == list(range(ROWS))
+        await asyncio.gather(arriving, writing)
+        first = reading.ids[1]
+        assert reading.ids == {n: first + n - 1 for n in range(1, rows + 1)}
         assert other.offsets == list(range(1, len(other.offsets) + 1))
     assert peak_mib(product) < MEMORY_MIB
+
+
+async def test_a_large_transaction_is_seen_whole_in_bounded_memory(either: Server, make_product: MakeProduct) -> None:
+    """Three pieces; other channels are served meanwhile."""
+    await seen_whole(make_product(either), ROWS)
+
+
+@pytest.mark.usefixtures("long")
+async def test_a_million_rows_are_seen_whole_in_bounded_memory(either: Server, make_product: MakeProduct) -> None:
+    """Forty pieces; other channels are served meanwhile. The servers take their time to write so many."""
+    await seen_whole(make_product(either), MILLION)
 
 
 async def test_a_process_that_dies_between_pieces_leaves_nothing(mariadb: Server, make_product: MakeProduct) -> None:
@@ -96,6 +88,42 @@ async def test_a_process_that_dies_between_pieces_leaves_nothing(mariadb: Server
         assert recorder.offsets == list(range(1, ROWS + 1))
         assert [seen.message["data"]["seq"] for seen in recorder.seen] == list(range(ROWS))
         assert recorder.gaps == []
+
+
+async def test_a_disk_that_is_full_between_pieces_and_freed(
+    mariadb: Server, make_product: MakeProduct, tmp_path: Path
+) -> None:
+    """Nobody has seen a row, readiness is red; with room again all come by themselves, once."""
+    with SmallDisk(tmp_path / "disk", tmp_path / "kept", DISK) as disk:
+        if not disk.small:
+            pytest.skip("a small file system can only be mounted by root")
+        path = disk.folder / "journal.db"
+        product = make_product(mariadb, settings={"ROWCAST_JOURNAL_PATH": str(path)})
+        await product.ready()
+        async with Crowd(product.gateway_port, 1) as reading:
+            disk.fill(leaving=ROOM)
+            await asyncio.to_thread(many, product, ROWS)
+            async with asyncio.timeout(30):
+                while "no room" not in str((await product.readiness())[1].get("checks", {}).get("journal")):
+                    await asyncio.sleep(0.02)
+            assert 0 < await asyncio.to_thread(rows_in, path) < ROWS
+            assert (await product.readiness())[0] == 503
+            assert reading.ids == {}
+            await asyncio.to_thread(disk.free)
+            await reading.until_at(ROWS)
+            await product.ready()
+            assert list(reading.ids) == list(range(1, ROWS + 1))
+            assert len(set(reading.ids.values())) == ROWS
+            assert reading.visitors[0].connects == 1
+        product.kill()
+
+
+def rows_in(path: Path) -> int:
+    """How many rows a journal holds, visible or not."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    (found,) = connection.execute("SELECT count(*) FROM event")
+    connection.close()
+    return int(found[0])
 
 
 @pytest.mark.parametrize("flavour", ["mariadb", "mysql"])
