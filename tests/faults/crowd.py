@@ -59,13 +59,22 @@ class Visitor(asyncio.Protocol):
         self._come_again()
 
     def _come_again(self) -> None:
-        if not self._crowd.away:
+        if not self._crowd.away and not self.done:
             asyncio.get_running_loop().call_later(_AGAIN, lambda: self._crowd.keep(self.come()))
+
+    def was_at(self, other: Visitor) -> None:
+        """Come as if it had been here before, and had what another one has."""
+        self.epoch, self.offset, self.connects = other.epoch, other.offset, max(1, self.connects)
 
     @property
     def there(self) -> bool:
         """Whether its subscription was confirmed."""
         return self._subscribed
+
+    @property
+    def done(self) -> bool:
+        """Whether it has all that it came for."""
+        return self._crowd.goal is not None and self.offset >= self._crowd.goal
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for an upgrade."""
@@ -89,6 +98,8 @@ class Visitor(asyncio.Protocol):
             self._begin(found[1].decode(), int(found[2]))
         if self._subscribed:
             end = self._rows(data, end)
+            if self.done and self.transport is not None:
+                self.transport.abort()
         self._carry = data[max(end, len(data) - _CARRY) :]
 
     def _upgrade(self, data: bytes) -> int:
@@ -122,11 +133,15 @@ class Visitor(asyncio.Protocol):
 
 
 class Crowd:
-    """``count`` visitors of a gateway; a context manager, which lets them come. ``ids``: each offset's row."""
+    """``count`` visitors of a gateway; a context manager, which lets them come. ``ids``: each offset's row.
+
+    Who has reached ``goal``, an offset, leaves for good.
+    """
 
     def __init__(self, port: int, count: int) -> None:
         self.port = port
         self.away = True
+        self.goal: int | None = None
         self.ids: dict[int, int] = {}
         self.wrong: list[str] = []
         self.visitors = [Visitor(self) for _ in range(count)]
@@ -154,7 +169,7 @@ class Crowd:
         self.away = False
         for visitor in self.visitors:
             self.keep(visitor.come())
-        await self.until(lambda visitor: visitor.there)
+        await self.until(lambda visitor: visitor.there or visitor.done)
 
     def leave(self) -> None:
         """All at once, without a word."""

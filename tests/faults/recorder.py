@@ -36,7 +36,8 @@ class Recorder:
         self.channel = channel
         self.seen: list[Seen] = []
         self.gaps: list[dict[str, Any]] = []
-        self.sources: list[str] = []
+        self.sources: list[str] = []  # as heartbeats tell, and how late they say it is
+        self.lags: list[int] = []
         self.connects = 0
         self.live = asyncio.Event()
         self._start = start
@@ -100,3 +101,4 @@ class Recorder:
             self.live.set()
         elif frame["type"] == "heartbeat":
             self.sources.append(frame["source"])
+            self.lags.append(frame["lag_ms"])

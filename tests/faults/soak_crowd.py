@@ -20,10 +20,19 @@ def crowd_size() -> int:
 
 
 async def crowd_returns(stage: Stage, size: int) -> None:
-    """They come, go, and return while rows are written; each must get every row that it missed once, in order."""
-    async with Crowd(stage.product.gateway_port, size) as crowd:
-        crowd.leave()
-        behind = max(visitor.offset for visitor in crowd.visitors)
-        await asyncio.to_thread(stage.commit, BEHIND)
-        await crowd.come()
-        await crowd.until_at(behind + BEHIND, PATIENCE)
+    """They return while rows are written; each must get every row that it missed once, in order, and leaves then.
+
+    Rowcast is started anew behind it: the memory that a crowd has taken says nothing of what comes after.
+    """
+    crowd = Crowd(stage.product.gateway_port, size)
+    async with Crowd(stage.product.gateway_port, 1) as first:
+        (witness,) = first.visitors
+        for visitor in crowd.visitors:
+            visitor.was_at(witness)
+    crowd.goal = witness.offset + BEHIND
+    await asyncio.to_thread(stage.commit, BEHIND)
+    async with crowd:
+        await crowd.until_at(crowd.goal, PATIENCE)
+    stage.memory.crowded()
+    await asyncio.to_thread(stage.product.stop)
+    stage.product.start()

@@ -29,12 +29,16 @@ class Life:
     pid: int
     samples: list[tuple[float, int]] = field(default_factory=list)
     peak_kib: int = 0
+    crowded: bool = False
 
     @property
     def growth_kib(self) -> int | None:
-        """The last third's median less the first third's, warm-up left out; None for a life that was too short."""
+        """The last third's median less the first third's, warm-up left out; None for a life that says nothing.
+
+        It was too short, or a crowd came and went.
+        """
         warm = [kib for age, kib in self.samples if age >= WARM_UP]
-        if not self.samples or self.samples[-1][0] < WARM_UP + JUDGED:
+        if self.crowded or not self.samples or self.samples[-1][0] < WARM_UP + JUDGED:
             return None
         third = len(warm) // 3
         return round(statistics.median(warm[-third:]) - statistics.median(warm[:third]))
@@ -70,6 +74,11 @@ class Memory:
         life = self.lives[-1]
         life.samples.append((round(time.monotonic() - self._born, 1), resident))
         life.peak_kib = max(life.peak_kib, peak)
+
+    def crowded(self) -> None:
+        """A crowd was served; call it before the process ends."""
+        self.look()
+        self.lives[-1].crowded = True
 
     @property
     def peak_kib(self) -> int:

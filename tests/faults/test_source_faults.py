@@ -13,7 +13,7 @@ from tests.conftest import MakeServer
 from tests.faults.binlog import files
 from tests.faults.conftest import MakeProduct
 from tests.faults.load import Load, nothing_wrong
-from tests.faults.product import Product
+from tests.faults.product import Product, fetch
 from tests.faults.proxy import CuttingProxy
 from tests.faults.recorder import Recorder
 
@@ -69,6 +69,51 @@ async def test_a_killed_dump_thread_loses_nothing(mariadb: Server, make_product:
             await nothing_wrong(product, [recorder])
         assert recorder.connects == 1
         assert "down" in recorder.sources
+
+
+async def test_a_slow_link_shows_as_lag(mariadb: Server, make_product: MakeProduct) -> None:
+    """Less passes than is written: lag grows, readiness, metrics and heartbeats tell; nobody reconnects, all arrives.
+
+    It takes the seconds that are to be seen.
+    """
+    with CuttingProxy(mariadb.port) as proxy:
+        product = make_product(mariadb, mysql_port=proxy.port)
+        await product.ready()
+        async with Recorder(product.gateway) as recorder:
+            await recorder.live.wait()
+            with Load(product, 5000, rate=1000) as load:
+                await load.until(0.05)
+                proxy.bytes_per_second = 40_000
+                for milliseconds in (2_000, 4_000):
+                    await until_late(product, milliseconds)
+                assert metric(product, "rowcast_source_lag_seconds") > 2
+                assert (await product.readiness())[0] == 503
+                late = [lag for state, lag in zip(recorder.sources, recorder.lags, strict=True) if state != "live"]
+                assert max(late) >= 2_000
+                proxy.bytes_per_second = None
+                await load.finished()
+                await nothing_wrong(product, [recorder])
+            await product.ready()
+            assert metric(product, "rowcast_capture_connects_total") == 1
+            assert metric(product, "rowcast_source_lag_seconds") < 2
+            assert recorder.connects == 1
+            assert "down" not in recorder.sources
+
+
+async def until_late(product: Product, milliseconds: int) -> None:
+    """Return once /readyz says that the source is so far behind."""
+    async with asyncio.timeout(30):
+        while True:
+            lag = str((await product.readiness())[1].get("checks", {}).get("lag"))
+            if lag.endswith("ms behind, catching_up") and int(lag.split(maxsplit=1)[0]) >= milliseconds:
+                return
+            await asyncio.sleep(0.05)
+
+
+def metric(product: Product, name: str) -> float:
+    """A figure without labels."""
+    (line,) = [line for line in fetch(f"{product.api}/metrics").splitlines() if line.startswith(f"{name} ")]
+    return float(line.split()[1])
 
 
 async def test_a_purged_log_is_a_gap_for_everybody_at_the_same_place(
