@@ -31,8 +31,15 @@ class Gaps:
         self._last: dict[str, _Told] = {}
 
     def new(self, item: Committed | Piece, now: float) -> Committed | Piece:
-        """The item without gaps that were told less than ``AGAIN`` before ``now``, a monotonic time in seconds."""
-        if not self._last and not (isinstance(item, Committed) and (item.unread or item.complete)):
+        """The item without gaps that were told less than ``AGAIN`` before ``now``, a monotonic time in seconds.
+
+        A piece keeps its own: whether anybody is ever told of them is not known before its transaction's end.
+        """
+        if isinstance(item, Piece):
+            for change in item.changes if self._last else ():
+                self._last.pop(change.channel, None)
+            return item
+        if not self._last and not (item.unread or item.complete):
             return item  # as almost always
         return item._replace(changes=list(self._kept(item.changes, now)))
 

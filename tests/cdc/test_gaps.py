@@ -36,6 +36,15 @@ def told(*transactions: Committed | Piece, gaps: Gaps | None = None, now: float 
     return [change for item in transactions for change in gaps.new(item, now).changes]
 
 
+def test_a_gap_in_pieces_whose_end_never_came_is_told_again() -> None:
+    """The link broke in the middle: nobody heard of it, and the transaction comes once more."""
+    gaps = Gaps()
+    told(transaction(gap(channel="u")), gaps=gaps)
+    piece = Piece([gap(), row("u")], PLACE, 0.0, first=True)
+    assert told(piece, piece, gaps=gaps) == [*piece.changes, *piece.changes]
+    assert told(transaction(gap()), gaps=gaps) == [gap()]
+
+
 def test_a_gap_that_lasts_is_told_once() -> None:
     """Wherever it lies, and whether or not other channels have rows meanwhile."""
     items = [transaction(gap(at=f"0-1-{n}"), row("u")) for n in range(1, 1001)]

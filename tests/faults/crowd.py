@@ -135,11 +135,12 @@ class Visitor(asyncio.Protocol):
 class Crowd:
     """``count`` visitors of a gateway; a context manager, which lets them come. ``ids``: each offset's row.
 
-    Who has reached ``goal``, an offset, leaves for good.
+    Who has reached ``goal``, an offset, leaves for good. ``patience`` is how many seconds it waits for all.
     """
 
-    def __init__(self, port: int, count: int) -> None:
+    def __init__(self, port: int, count: int, patience: float = 60.0) -> None:
         self.port = port
+        self.patience = patience
         self.away = True
         self.goal: int | None = None
         self.ids: dict[int, int] = {}
@@ -178,20 +179,20 @@ class Crowd:
             if visitor.transport is not None:
                 visitor.transport.abort()
 
-    async def until_at(self, offset: int, seconds: float = 60.0) -> None:
+    async def until_at(self, offset: int) -> None:
         """Wait until each has everything up to ``offset``."""
-        await self.until(lambda visitor: visitor.offset >= offset, seconds)
+        await self.until(lambda visitor: visitor.offset >= offset)
 
-    async def until(self, condition: Callable[[Visitor], bool], seconds: float = 60.0) -> None:
+    async def until(self, condition: Callable[[Visitor], bool]) -> None:
         """Wait until a condition holds for each, one after the other; fail when anything was wrong, or in the end."""
         late = list(self.visitors)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self.patience):
                 while late := [visitor for visitor in late if not condition(visitor)]:
                     assert not self.wrong, self.wrong[:3]
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            raise AssertionError(f"{len(late)} of {len(self.visitors)} are late after {seconds:g} s") from None
+            raise AssertionError(f"{len(late)} of {len(self.visitors)} are late after {self.patience:g} s") from None
         assert not self.wrong, self.wrong[:3]
 
     async def _pong(self) -> None:

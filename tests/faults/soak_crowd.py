@@ -24,7 +24,7 @@ async def crowd_returns(stage: Stage, size: int) -> None:
 
     Rowcast is started anew behind it: the memory that a crowd has taken says nothing of what comes after.
     """
-    crowd = Crowd(stage.product.gateway_port, size)
+    crowd = Crowd(stage.product.gateway_port, size, PATIENCE)
     async with Crowd(stage.product.gateway_port, 1) as first:
         (witness,) = first.visitors
         for visitor in crowd.visitors:
@@ -32,7 +32,7 @@ async def crowd_returns(stage: Stage, size: int) -> None:
     crowd.goal = witness.offset + BEHIND
     await asyncio.to_thread(stage.commit, BEHIND)
     async with crowd:
-        await crowd.until_at(crowd.goal, PATIENCE)
+        await crowd.until_at(crowd.goal)
     stage.memory.crowded()
     await asyncio.to_thread(stage.product.stop)
     stage.product.start()

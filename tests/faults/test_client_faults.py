@@ -65,7 +65,7 @@ async def test_a_crowd_that_returns_misses_nothing(mariadb: Server, make_product
         pytest.skip("needs 1,500 open files: ulimit -n")
     product = make_product(mariadb)
     await product.ready()
-    async with Recorder(product.gateway) as recorder, Crowd(product.gateway_port, CROWD) as crowd:
+    async with Recorder(product.gateway) as recorder, Crowd(product.gateway_port, CROWD, 120) as crowd:
         await recorder.live.wait()
         with Load(product, 2000, rate=600) as load:
             await load.until(0.1)
@@ -76,5 +76,5 @@ async def test_a_crowd_that_returns_misses_nothing(mariadb: Server, make_product
             await crowd.come()
             await load.finished()
         await nothing_wrong(product, [recorder])
-        await crowd.until_at(recorder.offsets[-1], 120)
+        await crowd.until_at(recorder.offsets[-1])
         assert crowd.ids == {seen.offset: seen.message["id"] for seen in recorder.seen}

@@ -46,9 +46,9 @@ def peak_mib(product: Product) -> float:
 async def seen_whole(product: Product, rows: int) -> None:
     """A live subscriber gets so many rows of one transaction in their order, other channels are served meanwhile."""
     await product.ready()
-    async with Recorder(product.gateway, "scraped_updates") as other, Crowd(product.gateway_port, 1) as reading:
+    async with Recorder(product.gateway, "scraped_updates") as other, Crowd(product.gateway_port, 1, 300) as reading:
         await other.live.wait()
-        arriving = asyncio.create_task(reading.until_at(rows, 300))
+        arriving = asyncio.create_task(reading.until_at(rows))
         writing = asyncio.create_task(asyncio.to_thread(many, product, rows))
         row = "INSERT INTO scraped_result (account, data, url) VALUES ('a', '{}', 'u')"
         while not arriving.done():
