@@ -81,7 +81,7 @@ async def test_a_slow_link_shows_as_lag(mariadb: Server, make_product: MakeProdu
         await product.ready()
         async with Recorder(product.gateway) as recorder:
             await recorder.live.wait()
-            with Load(product, 5000, rate=1000) as load:
+            with Load(product, 3000, rate=1000) as load:
                 await load.until(0.05)
                 proxy.bytes_per_second = 40_000
                 for milliseconds in (2_000, 4_000):
