@@ -27,13 +27,14 @@ Key = tuple[object, ...]
 class TableRows(NamedTuple):
     """What a snapshot gave for one channel: messages in key order, their keys, the key's columns.
 
-    ``first`` are changes that stand before the rows, such as a gap.
+    ``first`` are changes that stand before the rows, such as a gap; ``described`` is what the rows look like.
     """
 
     messages: Sequence[bytes]
     keys: Collection[Key]
     key_columns: Sequence[str]
     first: Sequence[Change] = ()
+    described: bytes = b""
 
 
 class Bounds(NamedTuple):
@@ -102,7 +103,11 @@ class Backfill:
         """The transaction with everything that waited, and the rows, put before its own changes."""
         self.done = True
         first = [change for table in self._channels.values() for change in table.first]
-        rows = [Change(channel, READ, row) for channel, table in self._channels.items() for row in table.messages]
+        rows = [
+            Change(channel, READ, row, columns=table.described)
+            for channel, table in self._channels.items()
+            for row in table.messages
+        ]
         changes = [*first, *self._before, *rows, *self._after, *committed.changes]
         self._before, self._after = [], []
         unread = {**self._unread, **committed.unread}

@@ -24,11 +24,12 @@ def to_append(
 
 
 def _counts(item: Committed | Piece) -> bool:
-    return bool(item.changes) or isinstance(item, Piece) or item.complete or item.in_pieces
+    return bool(item.changes) or isinstance(item, Piece) or item.complete or item.in_pieces or bool(item.columns)
 
 
 def _transaction(item: Committed | Piece, origin: Checkpoint) -> Transaction:
     if isinstance(item, Piece):
         return Transaction(item.changes, "", item.committed, FIRST if item.first else NEXT)
     checkpoint = msgspec.structs.replace(origin, start=item.start, end=item.end, last=item.fingerprint, held=item.held)
-    return Transaction(item.changes, checkpoint.encode(), item.committed, LAST if item.in_pieces else WHOLE)
+    part = LAST if item.in_pieces else WHOLE
+    return Transaction(item.changes, checkpoint.encode(), item.committed, part, item.columns)

@@ -226,7 +226,7 @@ class CaptureLoop:
         """Append and publish."""
         events = await self._until_taken(lambda: self._journal.append(transactions))
         # No await between the return of append and this: head and published offset move together.
-        if events:
+        if events or any(transaction.columns for transaction in transactions):
             self._publish(events)
         self._count(transactions, events)
 

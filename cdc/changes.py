@@ -45,7 +45,8 @@ def changes(feed: Feed, kind: int, body: bytes, rows: ev.Rows) -> list[Change]:
         return []
     if op != UPDATE:
         messages = feed.decode(body, rows, len(body))
-        return list(map(_as_change, zip(repeat(feed.channel), repeat(op), messages, repeat(b""), strict=False)))
+        same = repeat(feed.channel), repeat(op), repeat(b""), repeat(feed.decode.described)
+        return list(map(_as_change, zip(*same[:2], messages, *same[2:], strict=False)))
     if kind == ev.PARTIAL_UPDATE_ROWS:
         raise UndecodableRow(
             f"{feed.table}: a row was logged with parts of its JSON documents only;"
@@ -67,4 +68,4 @@ def _updates(feed: Feed, body: bytes, rows: ev.Rows) -> Iterator[Change]:
             row = b",".join([key + now for key, now in zip(keys, after, strict=True)])
             changed = zip(keys, before, after, strict=True)
             old = b",".join([key + then for key, then, now in changed if then != now])
-            yield Change(feed.channel, UPDATE, b"{%b}" % row, b"{%b}" % old)
+            yield Change(feed.channel, UPDATE, b"{%b}" % row, b"{%b}" % old, feed.decode.described)

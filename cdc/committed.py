@@ -27,7 +27,8 @@ class Committed(NamedTuple):
     ``held`` is where the oldest XA transaction begins that is prepared and not yet ended. ``complete``: with it every
     channel has what was fetched for it from its table, except those in ``vain``, whose table cannot tell. ``unread``
     are the channels that have a gap among these changes which the tables may mend. ``in_pieces``: ``changes`` are
-    what is left of it, for pieces of it went before.
+    what is left of it, for pieces of it went before. ``columns`` says of channels what their rows look like from here
+    on, as the tables tell it.
     """
 
     changes: Sequence[Change]
@@ -40,6 +41,7 @@ class Committed(NamedTuple):
     vain: Collection[str] = ()
     unread: Mapping[str, Unread] = {}
     in_pieces: bool = False
+    columns: Mapping[str, bytes] = {}
 
 
 class Piece(NamedTuple):

@@ -111,7 +111,7 @@ def _rows(control: Control, request: Request) -> TableRows | None:
         logger.warning("%s: no rows from %s.%s: %s", channel.channel, channel.schema, channel.table, error)
         return None
     keys = frozenset(key_of(message, table.key) for message in messages)
-    return TableRows(messages, keys, table.key, request.first)
+    return TableRows(messages, keys, table.key, request.first, table.described)
 
 
 def _messages(control: Control, table: TableShape, request: Request) -> list[bytes]:

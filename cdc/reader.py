@@ -17,6 +17,7 @@ from cdc.fetch import Request, TableChannel, fetch
 from cdc.handoff import Closed, Handoff
 from cdc.hidden import HiddenTypes
 from cdc.position import Checkpoint, Fingerprint, GtidState, Position, Written, log_order
+from cdc.present import Present, look
 from cdc.rows import Decoder, Shape, compile_decoder
 from cdc.source import BinlogSource
 from cdc.tablemap import TableMap
@@ -117,6 +118,7 @@ class Reader:
         self._connected = connected
         self._caught_up = caught_up
         self._newest = _nothing(checkpoint)
+        self._present: Present | None = None  # still to be told
         self._ahead = 0.0  # seconds that the server's clock is ahead of ours
         self._source = BinlogSource(origin.connect, origin.server_id, heartbeat=origin.heartbeat)
 
@@ -140,7 +142,8 @@ class Reader:
             server = control.server()
             _check_identity(self._checkpoint, server, control.end(gtids=server.gtids))
             backfill = fetch(self._origin.connect, self._requests, self._checkpoint.end)
-            end = control.end(gtids=server.gtids)  # behind the snapshot
+            self._present = look(control, self._origin.channels, gtids=server.gtids)
+            end = self._present.place  # behind the snapshot
             try:
                 self._follow(control, server, end, backfill)
             except PositionLost as error:
@@ -181,7 +184,7 @@ class Reader:
         for event in self._source.events():
             committed = assembler.feed(event)
             if committed is not None:
-                if not backfill.done:
+                if not backfill.done or self._present:
                     self._newest = committed._replace(changes=(), unread={}, in_pieces=False)
                 if overlap.is_new(committed):
                     self._handoff.put(backfill.admit(committed))
@@ -192,6 +195,7 @@ class Reader:
                 overlap.at_log_end()
                 if not backfill.done:  # this end lies behind the snapshot
                     self._finish(backfill)
+                self._describe()
                 caught_up = True
                 self._handoff.call(self._caught_up)
 
@@ -206,6 +210,12 @@ class Reader:
                 piece = backfill.admit_piece(piece)
         self._handoff.put(piece)
         return True
+
+    def _describe(self) -> None:
+        """What the tables' rows look like, at the place where they were asked."""
+        present, self._present = self._present, None
+        if present is not None and present.columns:
+            self._handoff.put(self._newest._replace(columns=present.columns, committed=time.time() + self._ahead))
 
     def _finish(self, backfill: Backfill) -> None:
         """Rows that were fetched, and what waited for them, at the place that was reached."""

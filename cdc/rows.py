@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from cdc import decoder_source
+from cdc import decoder_source, schema
 from cdc.cells import BINARY, Cell, Reading, cell
 from cdc.decoder_source import Field
 from cdc.errors import MalformedEvent, UndecodableRow
@@ -36,11 +36,13 @@ class Shape(NamedTuple):
 class Decoder:
     """``decoder(body, rows, end)``: the JSON object, UTF-8, of every row image between ``rows.start`` and ``end``.
 
-    Raises UndecodableRow. ``source`` is the Python that does it; ``columns`` are the names delivered, in order.
+    Raises UndecodableRow. ``source`` is the Python that does it; ``columns`` are the names delivered, in order;
+    ``described`` says what the rows look like (``cdc.schema``).
     """
 
-    def __init__(self, name: str, columns: Sequence[str], count: int, source: str) -> None:
+    def __init__(self, name: str, columns: Sequence[str], count: int, source: str, described: bytes) -> None:
         self.source = source
+        self.described = described
         self.columns = columns
         self._name = name
         self._count = count
@@ -103,7 +105,8 @@ def compile_decoder(table: TableMap, shape: Shape) -> Decoder:
         for column, one in zip(table.columns, wanted, strict=True)
     ]
     source = decoder_source.write(name, fields)
-    return Decoder(name, [field.name for field in fields if field.wanted], len(fields), source)
+    described = schema.of_map(table, shape.columns, shape.hidden, shape.charsets)
+    return Decoder(name, [field.name for field in fields if field.wanted], len(fields), source, described)
 
 
 _BINARY_COLLATION = 63

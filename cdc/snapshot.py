@@ -16,39 +16,51 @@ from cdc.control import Control
 from cdc.errors import StreamLost
 from cdc.position import GtidState, Position, log_order
 from cdc.rendering import SelectedColumn, expression, renderer
+from cdc.schema import normal, text
 
 _LOG_AHEAD = 1.0  # seconds
 _PATIENCE, _TURN = 10.0, 0.01  # seconds that tables may lag behind their log, and between two looks
 
 
 class TableShape(NamedTuple):
-    """A table as it is now: its columns in order, and those of its primary key (none: empty)."""
+    """A table as it is now: its columns in order, and those of its primary key (none: empty).
+
+    ``described`` is what its rows look like (``cdc.schema``).
+    """
 
     schema: str
     name: str
     columns: Sequence[SelectedColumn]
     key: Sequence[str]
+    described: bytes
 
 
 def shape(control: Control, schema: str, table: str, columns: Sequence[str] | None) -> TableShape:
     """The table's present shape, narrowed to ``columns`` when given; no columns when there is no such table."""
     json = control.json_columns(schema, table)
     found = control.rows(
-        "SELECT COLUMN_NAME AS name, DATA_TYPE AS type FROM information_schema.COLUMNS"
+        "SELECT COLUMN_NAME AS name, DATA_TYPE AS type, COLUMN_TYPE AS whole, IS_NULLABLE AS nullable"
+        " FROM information_schema.COLUMNS"
         " WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION",
         (schema, table),
     )
+    wanted = [row for row in found if columns is None or row["name"] in columns]
     selected = [
         SelectedColumn(str(row["name"]), str(row["type"]).lower(), row["name"] in json or row["type"] == "json")
-        for row in found
-        if columns is None or row["name"] in columns
+        for row in wanted
     ]
     key = control.rows(
         "SELECT COLUMN_NAME AS name FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = %s"
         " AND TABLE_NAME = %s AND CONSTRAINT_NAME = 'PRIMARY' ORDER BY ORDINAL_POSITION",
         (schema, table),
     )
-    return TableShape(schema, table, selected, [str(row["name"]) for row in key])
+    names = [str(row["name"]) for row in key]
+    types = ["json" if column.json else normal(str(row["whole"])) for row, column in zip(wanted, selected, strict=True)]
+    described = text(
+        (column.name, kind, row["nullable"] == "YES", column.name in names)
+        for row, column, kind in zip(wanted, selected, types, strict=True)
+    )
+    return TableShape(schema, table, selected, names, described)
 
 
 def begin(control: Control, least: Position) -> Bounds:

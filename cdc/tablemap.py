@@ -55,12 +55,16 @@ class TableName(NamedTuple):
 
 
 class TableMap(NamedTuple):
-    """A table's shape. ``named`` is False when the server logs without ``binlog_row_metadata=FULL``."""
+    """A table's shape. ``named`` is False when the server logs without ``binlog_row_metadata=FULL``.
+
+    ``key`` are the places of the primary key's columns.
+    """
 
     schema: str
     table: str
     columns: tuple[Column, ...]
     named: bool
+    key: tuple[int, ...] = ()
 
 
 def parse_name(body: bytes) -> TableName:
@@ -104,7 +108,7 @@ def parse(body: bytes, *, mariadb: bool) -> TableMap:
         )
         for i, (kind, meta) in enumerate(kinds)
     )
-    return TableMap(name.schema, name.table, columns, named=len(extra.names) == count)
+    return TableMap(name.schema, name.table, columns, len(extra.names) == count, tuple(extra.key))
 
 
 def _refuse_unknown(types: bytes, name: TableName, block: bytes) -> None:
@@ -144,6 +148,7 @@ class _Metadata:
     def __init__(self, kinds: Sequence[int], *, mariadb: bool) -> None:
         count = len(kinds)
         self.names: list[str] = []
+        self.key: list[int] = []
         self.unsigned = [False] * count
         self.collations: list[int | None] = [None] * count
         self.labels: list[tuple[bytes, ...]] = [()] * count
@@ -170,6 +175,8 @@ class _Metadata:
                 self.collations[i] = collation
         elif kind == _NAMES:
             self.names = [name.decode() for name in _strings(value)]
+        elif kind in (8, 9):
+            self.key = _integers(value)[:: kind - 7]  # in 9 each has the length of its prefix behind it
         elif kind in (5, 6):
             for i, labels in zip(self._sets if kind == 5 else self._enums, _label_lists(value), strict=False):
                 self.labels[i] = labels

@@ -6,10 +6,13 @@ Frames are made here, and not by ``websockets``, because one run of bytes goes t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from struct import Struct
 
+import msgspec
+
 from gateway.deflate import LEAST, MOST, packed
-from gateway.wire import Control, encode, event_text
+from gateway.wire import Column, Control, Schema, encode, event_text
 from journal.columns import Columns
 from journal.types import Event
 
@@ -100,6 +103,12 @@ def control_frame(message: Control) -> bytes:
     """A whole frame around one control message."""
     text = encode(message)
     return text_header(len(text)) + text
+
+
+@lru_cache(maxsize=256)
+def schema_frame(channel: str, columns: bytes) -> bytes:
+    """The frame that tells what a channel's rows look like, made once for everybody."""
+    return control_frame(Schema(subscription=channel, columns=msgspec.json.decode(columns, type=list[Column])))
 
 
 def runs(events: Sequence[Event], size: int = LIVE_SLICE) -> Iterator[Run]:

@@ -9,7 +9,7 @@ from gateway.frames import Run, runs
 from gateway.stats import Stats
 from gateway.subscription import Mode, Subscription
 from journal.filter import Filter
-from journal.types import Event
+from journal.types import Event, Shape
 
 MOST_WRITES = 10_000  # in one publish, and bytes: after so many everybody reads the rest in pages, which give way
 MOST_BYTES = 128 << 20
@@ -19,12 +19,16 @@ Key = tuple[Filter | None, bool]  # the filter, and whether frames are compresse
 
 
 class Topic:
-    """One channel: the newest offset handed to its live subscriptions, and these, grouped by what bytes they get."""
+    """One channel: the newest offset handed to its live subscriptions, and these, grouped by what bytes they get.
 
-    __slots__ = ("filters", "groups", "published")
+    ``shapes`` are those that everybody live who asks for them has been told, or will be told with the next event.
+    """
 
-    def __init__(self, published: int) -> None:
+    __slots__ = ("filters", "groups", "published", "shapes")
+
+    def __init__(self, published: int, shapes: tuple[Shape, ...]) -> None:
         self.published = published
+        self.shapes = shapes
         self.groups: dict[Key, Group] = {}
         self.filters = FilterIndex()  # those of ``groups``
 
@@ -50,14 +54,22 @@ class Topic:
 
 
 class Hub:
-    """Groups of live subscriptions. ``demoted`` is told of each one that has to read the journal again."""
+    """Groups of live subscriptions. ``demoted`` is told of each one that has to read the journal again.
+
+    ``shapes`` tells what a channel's rows look like, as ``JournalReader.shapes`` does.
+    """
 
     def __init__(
-        self, heads: Mapping[str, int], stats: Stats, demoted: Callable[[Subscription], None] = lambda _: None
+        self,
+        heads: Mapping[str, int],
+        stats: Stats,
+        demoted: Callable[[Subscription], None] = lambda _: None,
+        shapes: Callable[[str], tuple[Shape, ...]] = lambda _: (),
     ) -> None:
         self.most_writes = MOST_WRITES
         self.most_bytes = MOST_BYTES
-        self._topics = {channel: Topic(head) for channel, head in heads.items()}
+        self._shapes = shapes
+        self._topics = {channel: Topic(head, shapes(channel)) for channel, head in heads.items()}
         self._stats = stats
         self.demoted = demoted
 
@@ -93,14 +105,28 @@ class Hub:
         """Hand events, fresh from the journal and in its order, to everybody live on their channels.
 
         What would hold up the loop for too long is left to the journal's pages: everybody is sent there to read on.
+        So is whoever is to be told of a new shape, which need not have an event yet.
         """
+        for channel, topic in self._topics.items():
+            shapes = self._shapes(channel)
+            if shapes is not topic.shapes:
+                self._reshape(topic, shapes)
         batches: dict[str, list[Event]] = {}
         for event in events:
             batches.setdefault(event.channel, []).append(event)
         for channel, batch in batches.items():
-            topic = self._topics.get(channel)
-            if topic is not None:
-                self._publish(topic, batch)
+            if channel in self._topics:
+                self._publish(self._topics[channel], batch)
+
+    def _reshape(self, topic: Topic, shapes: tuple[Shape, ...]) -> None:
+        """A whole group gets one run of bytes: who is to be told of a shape in between reads pages, which tell it."""
+        topic.shapes = shapes
+        if not shapes:
+            return
+        newest, news = shapes[-1], shapes[-1].first > topic.published
+        for group in list(topic.groups.values()):
+            asking = [subscription for subscription in group if subscription.columns is not None]
+            self._demote(topic, [one for one in asking if news or one.columns != newest.columns])
 
     def _publish(self, topic: Topic, batch: list[Event]) -> None:
         if batch[0].offset != topic.published + 1:

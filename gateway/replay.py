@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_left
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-from gateway.frames import SLICE, Run, control_frame
+from gateway.frames import SLICE, Run, control_frame, schema_frame
 from gateway.hub import Hub
 from gateway.stats import Stats
 from gateway.subscription import Mode, Subscription
 from gateway.wire import Gap, Live
 from journal.errors import JournalError
-from journal.types import JournalReader
+from journal.shapes import in_force
+from journal.types import JournalReader, Shape
 
 PAGE_EVENTS = 512  # pages end at multiples of this offset, so that subscribers behind by the same share them
 WORKERS = 4
@@ -31,10 +34,11 @@ log = logging.getLogger("gateway.replay")
 
 
 class Page(NamedTuple):
-    """A run of events. ``whole``: reading again would give no more."""
+    """A run of events, and what rows of the channel look like. ``whole``: reading again would give no more."""
 
     run: Run
     whole: bool
+    shapes: tuple[Shape, ...] = ()
 
     @property
     def size(self) -> int:
@@ -68,13 +72,14 @@ class Pages:
     async def _load(self, channel: str, after: int, head: int) -> Page | None:
         boundary = (after // PAGE_EVENTS + 1) * PAGE_EVENTS
         stop = min(boundary, head)
+        shapes = self._journal.shapes(channel)  # now, for retention may take some with the events, and pages are kept
         events = await self._journal.read(channel, after, limit=stop - after, max_bytes=SLICE)
         self._stats.pages += 1
         events = [event for event in events if event.offset <= head]  # the page begins at the floor if that is higher
         if not events:
             return None
         run = Run(events, sum(event.size for event in events))
-        return Page(run, whole=run.last >= boundary or run.last < head)
+        return Page(run, run.last >= boundary or run.last < head, shapes)
 
     def _keep(self, key: tuple[str, int], page: Page) -> None:
         if page.size > self._most:
@@ -163,14 +168,18 @@ class Replay:
         elif page is None:
             raise JournalError(f"{channel} has no event {after + 1}, though it is kept")
         if page is not None:
-            self._send(subscription, page.run)
+            self._send(subscription, page)
             subscription.offset = page.run.last
 
-    def _send(self, subscription: Subscription, run: Run) -> None:
+    def _send(self, subscription: Subscription, page: Page) -> None:
+        run = page.run
         places = range(len(run.events)) if subscription.where is None else run.columns.select(subscription.where)
-        if not places:
+        if subscription.columns is not None:
+            data = _described(subscription, page, places)
+        else:
+            data = run.some(places, subscription.sink.deflate) if places else b""
+        if not data:
             return
-        data = run.some(places, subscription.sink.deflate)
         subscription.sink.send(data)
         self._stats.deliveries += len(places)
         self._stats.replayed += len(places)
@@ -186,6 +195,29 @@ class Replay:
     def _settle(self, subscription: Subscription) -> bool:
         if not self._hub.settle(subscription):
             return False
+        shapes = self._journal.shapes(subscription.channel)
+        if schema := _schema(subscription, in_force(shapes, subscription.offset + 1)):
+            subscription.sink.send(schema)
         live = Live(subscription=subscription.channel, offset=subscription.offset)
         subscription.sink.send(control_frame(live))
         return True
+
+
+def _described(subscription: Subscription, page: Page, places: Sequence[int]) -> bytes:
+    """The frames of the events at these places, and in between what they look like wherever that changes."""
+    run, deflate = page.run, subscription.sink.deflate
+    parts, done = [_schema(subscription, in_force(page.shapes, run.first))], 0
+    for shape in page.shapes:
+        if run.first < shape.first <= run.last:
+            end = bisect_left(places, shape.first - run.first)
+            parts += [run.some(places[done:end], deflate), _schema(subscription, shape)]
+            done = end
+    return b"".join([*parts, run.some(places[done:], deflate)])
+
+
+def _schema(subscription: Subscription, shape: Shape | None) -> bytes:
+    """The frame that tells a shape; nothing for a client that does not ask, or was told the same last."""
+    if shape is None or subscription.columns is None or subscription.columns == shape.columns:
+        return b""
+    subscription.columns = shape.columns
+    return schema_frame(subscription.channel, shape.columns)

@@ -20,6 +20,7 @@ from gateway.stats import Stats
 from gateway.subscription import Bounds
 from gateway.wire import Drain, SourceState
 from journal.filter import Filters
+from journal.shapes import column_names
 from journal.types import Event, JournalReader
 
 _BACKLOG = 4096  # connections not yet accepted: everybody may come back at once
@@ -32,7 +33,7 @@ class Gateway:
 
     ``origins`` empty means the gateway's own host and loopback; ``readiness`` answers ``/readyz``. ``ahead`` is asked
     about clients that have an offset beyond the head of our epoch (``gateway.session.Rules``). ``columns`` are those
-    of a channel that a filter may name, ``None`` where they are not known.
+    that a channel is limited to, if it is.
     """
 
     def __init__(
@@ -54,7 +55,8 @@ class Gateway:
     ) -> None:
         self._journal = journal
         self._ahead = ahead
-        self._filters = Filters(columns)
+        self._columns = columns
+        self._filters = Filters(self._known_columns)
         self._channels = tuple(channels)
         self._host = host
         self.port = port  # once started, the port listened on
@@ -72,7 +74,7 @@ class Gateway:
         """Listen. Raises ``OSError`` when the port is taken, ``UnknownChannel`` when the journal lacks a channel."""
         loop = asyncio.get_running_loop()
         heads = {channel: self._journal.head(channel) for channel in self._channels}
-        hub = Hub(heads, self.stats)
+        hub = Hub(heads, self.stats, shapes=self._journal.shapes)
         replay = Replay(self._journal, hub, self.stats)
         hub.demoted = replay.enqueue
         self._shared = Shared(
@@ -156,6 +158,18 @@ class Gateway:
         if channel not in hub:
             return None
         return Bounds(self._journal.epoch, self._journal.floor(channel), hub.published(channel))
+
+    def _known_columns(self, channel: str) -> Collection[str] | None:
+        """Those that a filter may name, where every row that is kept or may come next is known to have no others.
+
+        Behind a source that is away or not caught up with, there may be an ALTER that nobody here knows of.
+        """
+        chosen = self._columns(channel)
+        if chosen is not None or self._source.state != "live":
+            return chosen
+        shapes = self._journal.shapes(channel)
+        known = bool(shapes) and shapes[0].first <= self._journal.floor(channel)
+        return column_names(shapes) if known else None
 
     # The clocks: each sets itself anew before it does anything, so that no failure stops it.
 

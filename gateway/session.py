@@ -78,7 +78,7 @@ class Session:
         start = opening(request, bounds)
         if start.ahead and request.offset is not None and self._rules.ahead(channel, request.offset):
             return Outcome((), away=True)
-        subscription = Subscription(channel, self._sink, start.offset, where)
+        subscription = Subscription(channel, self._sink, start.offset, where, schema=bool(request.schema))
         self.subscriptions = (*(kept for kept in self.subscriptions if kept is not replaced), subscription)
         subscribed = wire.Subscribed(
             subscription=channel,

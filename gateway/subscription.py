@@ -40,14 +40,17 @@ class Sink(Protocol):
 class Subscription:
     """A channel, a cursor and a mode. While it is live its offset is the hub's, and ``offset`` is out of date."""
 
-    __slots__ = ("channel", "mode", "offset", "queued", "sink", "told", "where")
+    __slots__ = ("channel", "columns", "mode", "offset", "queued", "sink", "told", "where")
 
-    def __init__(self, channel: str, sink: Sink, offset: int, where: Filter | None = None) -> None:
+    def __init__(
+        self, channel: str, sink: Sink, offset: int, where: Filter | None = None, *, schema: bool = False
+    ) -> None:
         self.channel = channel
         self.sink = sink
         self.offset = offset
         self.mode = Mode.REPLAYING
         self.where = where
+        self.columns: bytes | None = b"" if schema else None  # as its client was told them; None: it does not ask
         self.told = offset  # where a client with a filter knows itself to be, at least
         self.queued = False  # waits for a page, or is being served one: nobody else may move the cursor
 

@@ -38,13 +38,17 @@ class BadFrame(Exception):
 
 
 class Subscribe(msgspec.Struct, tag_field="type", tag="subscribe", frozen=True, kw_only=True):
-    """Ask for a channel: live from now on, the newest ``last``, or everything after ``offset`` of ``epoch``."""
+    """Ask for a channel: live from now on, the newest ``last``, or everything after ``offset`` of ``epoch``.
+
+    ``schema``: say what the rows look like, and whenever that changes.
+    """
 
     channel: str
     last: Annotated[int, msgspec.Meta(ge=0, le=MAX_LAST)] | None = None
     epoch: str | None = None
     offset: Offset | None = None
     where: Any = None
+    schema: bool | None = None
     id: Id = None
 
     def __post_init__(self) -> None:
@@ -199,6 +203,22 @@ class Gap(msgspec.Struct, tag_field="type", tag="gap", kw_only=True, omit_defaul
     detail: str | None = None
 
 
+class Column(msgspec.Struct, kw_only=True):
+    """One column: its ``type`` in SQL, and whether it is part of the primary ``key``."""
+
+    name: str
+    type: str
+    nullable: bool
+    key: bool
+
+
+class Schema(msgspec.Struct, tag_field="type", tag="schema", kw_only=True):
+    """What the rows that follow look like."""
+
+    subscription: str
+    columns: list[Column]
+
+
 class Heartbeat(msgspec.Struct, tag_field="type", tag="heartbeat", kw_only=True):
     """How the source is, and how far behind its log we are."""
 
@@ -233,8 +253,10 @@ class Error(msgspec.Struct, tag_field="type", tag="error", omit_defaults=True, k
     id: Id = None
 
 
-Control = Subscribed | Live | Progress | Gap | Heartbeat | Unsubscribed | Pong | Drain | Error
-CONTROLS: tuple[type[Control], ...] = (Subscribed, Live, Progress, Gap, Heartbeat, Unsubscribed, Pong, Drain, Error)
+Control = Subscribed | Live | Progress | Gap | Schema | Heartbeat | Unsubscribed | Pong | Drain | Error
+CONTROLS: tuple[type[Control], ...] = (
+    Subscribed, Live, Progress, Gap, Schema, Heartbeat, Unsubscribed, Pong, Drain, Error,
+)  # fmt: skip
 
 
 class Data(msgspec.Struct, omit_defaults=True, kw_only=True):

@@ -8,14 +8,17 @@ from collections.abc import Callable, Sequence
 from journal.rate import Rate
 from journal.schema import ChannelRow
 from journal.tail import Tail
-from journal.types import ChannelState, Event
+from journal.types import ChannelState, Event, Shape
 
 
 class Channel:
     """Visible bounds, memory tail and rate; and whom to wake when something arrives."""
 
-    def __init__(self, row: ChannelRow, tail_bytes: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, row: ChannelRow, tail_bytes: int, clock: Callable[[], float], shapes: tuple[Shape, ...] = ()
+    ) -> None:
         self.row = row
+        self.shapes = shapes
         self.tail = Tail(tail_bytes)
         self.arrival = asyncio.Event()
         self._rate = Rate(clock)
@@ -25,12 +28,13 @@ class Channel:
         """The bounds as ``JournalReader.channels`` gives them."""
         return self.row.state(self._rate.value())
 
-    def adopt(self, row: ChannelRow, events: Sequence[Event] = ()) -> None:
+    def adopt(self, row: ChannelRow, events: Sequence[Event] = (), shapes: tuple[Shape, ...] = ()) -> None:
         """Make a commit visible. Plain assignments, so that no reader can see half of it."""
         if row.floor > self.row.floor:
             self.tail.forget(row.floor)
         arrived = row.head - self.row.head
         self.row = row
+        self.shapes = shapes
         if events:
             self.tail.extend(events)
             self._rate.add(arrived)

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from journal.errors import JournalError, UnknownChannel
 from journal.schema import ChannelRow, event_checksum
-from journal.types import FIRST, LAST, NEXT, WHOLE, Event, Transaction
+from journal.shapes import ShapeDraft
+from journal.types import FIRST, LAST, NEXT, WHOLE, Event, Shape, Transaction
 
 _COLUMNS = 7
 # Rows of one batch go in few statements, not one each: see docs/decisions/0002-few-steps-into-sqlite.md.
@@ -27,8 +28,11 @@ class Draft:
     all of those when the last piece comes. The others are on disk, and not in memory any more.
     """
 
-    def __init__(self, channels: Sequence[ChannelRow], age: int, pending: Mapping[str, Event]) -> None:
+    def __init__(
+        self, channels: Sequence[ChannelRow], age: int, pending: Mapping[str, Event], shapes: ShapeDraft
+    ) -> None:
         self.age = age
+        self.shapes = shapes
         self.events: list[Event] = []
         self.by_channel: dict[str, list[Event]] = {row.name: [] for row in channels}
         self.pending = dict(pending)
@@ -39,16 +43,19 @@ class Draft:
         self._kept = any(row.pending for row in channels)  # what earlier batches have left behind the heads
         self._revealed = False
         self._values: list[int | str | bytes] = []
+        self._columns: dict[str, bytes] = {}  # of each channel's newest row
 
     def add(self, transaction: Transaction) -> None:
         """Give the transaction's changes their offsets; raises ``UnknownChannel``."""
         events = self._begin(transaction)
         committed = round(transaction.committed * 1e6)
         seconds = committed / 1e6  # as it will read back, so that memory and disk give equal events
-        for name, op, message, old in transaction.changes:
+        for name, op, message, old, columns in transaction.changes:
             row = self._channels.get(name)
             if row is None:
                 raise UnknownChannel(f"No channel {name!r} is configured.")
+            if columns is not self._columns.get(name) and columns:
+                self._note(name, columns, hidden=events is self._hidden)
             offset = self._last[name] = self._last[name] + 1
             key = row.key(offset)
             event = Event(name, offset, op, message, seconds, old)
@@ -59,10 +66,19 @@ class Draft:
                 self.pending[name] = event
             checksum = event_checksum(key, op, committed, message, old)
             self._values += (key, op, committed, self.age, checksum, message, old)
+        for name, columns in transaction.columns.items():
+            self._note(name, columns, hidden=False)
+
+    def _note(self, name: str, columns: bytes, *, hidden: bool) -> None:
+        """The channel's next rows have these columns."""
+        if name not in self._channels:
+            raise UnknownChannel(f"No channel {name!r} is configured.")
+        self._columns[name] = columns
+        self.shapes.note(name, Shape(self._last[name] + 1, columns), hidden=hidden)
 
     def _begin(self, transaction: Transaction) -> list[Event]:
         """Where its events go."""
-        if transaction.part in (FIRST, WHOLE) and (transaction.changes or transaction.part == FIRST):
+        if transaction.part == FIRST or (transaction.part == WHOLE and (transaction.changes or transaction.columns)):
             self._forget()
         elif transaction.part != WHOLE and self._kept and not self._earlier:
             raise JournalError("A transaction cannot go on that was begun before a restart.")
@@ -77,6 +93,8 @@ class Draft:
             self._hidden.clear()
         self._kept = False
         self.pending.clear()
+        self.shapes.pending.clear()
+        self._columns.clear()
         for name, row in self._channels.items():
             shown = self.by_channel[name]
             self._last[name] = shown[-1].offset if shown else row.head
@@ -87,6 +105,7 @@ class Draft:
         for event in (*earlier, *self._hidden):
             self.events.append(event)
             self.by_channel[event.channel].append(event)
+        self.shapes.reveal()
         self._revealed = self._revealed or self._kept
         self._kept = False
         self.pending.clear()

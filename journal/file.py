@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 
 from journal.errors import JournalBusy, JournalDamaged, JournalError, JournalFull
-from journal.schema import APPLICATION_ID, DDL, SET_ASIDE, VERSION, State, new_epoch, store_state
+from journal.schema import APPLICATION_ID, DDL, SET_ASIDE, UPGRADES, VERSION, State, new_epoch, store_state
 from journal.witness import testify
 
 BUSY_MS = 5_000  # how long to wait for a lock that another program holds on the file
@@ -105,8 +105,8 @@ def explained(connection: apsw.Connection, path: Path) -> Iterator[None]:
         raise explain(error, path, connection) from error
 
 
-def identify(path: Path) -> None:
-    """Raise unless the file is a journal of a version we know.
+def identify(path: Path) -> int:
+    """The version of a journal's tables: ours, or one that ``upgrade`` makes ours. Raises when it is no such journal.
 
     Read-only, so that a file of somebody else's stays as it is: opened for writing, SQLite would roll back or fold in
     whatever its owner left beside it.
@@ -114,12 +114,13 @@ def identify(path: Path) -> None:
     connection = connect(path, read_only=True)
     try:
         with explained(connection, path):
-            application, version = (connection.pragma(name) for name in ("application_id", "user_version"))
+            application: int = connection.pragma("application_id")
+            version: int = connection.pragma("user_version")
     finally:
         connection.close()
     if application != APPLICATION_ID:
         raise JournalDamaged(f"{path} is not a journal: an SQLite database of another program.", _OTHER_PATH)
-    if version < VERSION:
+    if version < min(UPGRADES):
         said = f"{path} was written by an older version (tables of version {version}; this one has {VERSION})."
         raise JournalDamaged(said, SET_ASIDE)
     if version > VERSION:
@@ -127,6 +128,13 @@ def identify(path: Path) -> None:
             f"{path} was written by a newer version (tables of version {version}; this one knows {VERSION}).",
             "Run that version again, or move the file out of the way and start with an empty journal.",
         )
+    return version
+
+
+def upgrade(connection: apsw.Connection, version: int) -> None:
+    """Make tables of an older version ours, inside the caller's transaction."""
+    for step in range(version, VERSION):
+        connection.execute(f"{UPGRADES[step]}; PRAGMA user_version = {step + 1}").fetchall()
 
 
 @contextmanager

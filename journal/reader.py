@@ -15,7 +15,8 @@ from journal.errors import JournalReplaced, UnknownChannel
 from journal.file import connect, explained, identify
 from journal.pages import Ask, PageReader
 from journal.schema import VERSION, ChannelRow, State, load_state
-from journal.types import ChannelState, Event
+from journal.shapes import load_shapes
+from journal.types import ChannelState, Event, Shape
 
 
 class ReadOnlyJournal:
@@ -60,6 +61,15 @@ class ReadOnlyJournal:
     def floor(self, channel: str) -> int:
         """The oldest offset kept, ``head + 1`` when there is none; raises ``UnknownChannel``."""
         return self._row(channel).floor
+
+    def shapes(self, channel: str) -> tuple[Shape, ...]:
+        """What its rows look like, as ``JournalReader.shapes`` says, but looked up anew each time."""
+        state = self._state()
+        with explained(self._connection, self._path):
+            known = self._connection.pragma("user_version") == VERSION  # else its owner has not opened it yet
+            shapes = load_shapes(self._connection, state) if known else {}
+        self._row(channel)
+        return shapes.get(channel, ())
 
     async def read(self, channel: str, after: int, limit: int = 1000, max_bytes: int = 1 << 20) -> list[Event]:
         """A page of events after ``after``, as ``JournalReader.read`` says, from disk."""
@@ -122,7 +132,7 @@ class JournalInfo(NamedTuple):
 def describe(path: Path | str) -> JournalInfo:
     """Describe a journal, whether or not a process has it open; raises as ``ReadOnlyJournal.open`` does."""
     path = Path(path)
-    identify(path)
+    version = identify(path)
     connection = connect(path, read_only=True)
     try:
         with explained(connection, path):
@@ -132,4 +142,4 @@ def describe(path: Path | str) -> JournalInfo:
     wal = path.with_name(path.name + "-wal")
     size = path.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
     channels = {name: row.state() for name, row in state.channels.items()}
-    return JournalInfo(path, state.epoch, state.created, VERSION, state.checkpoint, channels, size)
+    return JournalInfo(path, state.epoch, state.created, version, state.checkpoint, channels, size)

@@ -6,6 +6,8 @@ checksum of itself: a flipped bit in a channel's name would otherwise start that
 
 ``event`` holds one row an event. Its key is ``channel id << 48 | offset``, which keeps a channel's events together
 and in order in a plain rowid table (docs/decisions/0001-journal-on-sqlite.md has the figures).
+
+``shape`` tells what the rows from an offset on look like (``journal/shapes.py``).
 """
 
 from __future__ import annotations
@@ -21,7 +23,17 @@ from journal.errors import JournalDamaged
 from journal.types import ChannelState
 
 APPLICATION_ID = 0x52_57_43_53  # "RWCS"; in the file's header, where file(1) and we look for it
-VERSION = 2  # PRAGMA user_version; raised with every change of the tables
+VERSION = 3  # PRAGMA user_version; raised with every change of the tables
+
+_SHAPE = """
+CREATE TABLE shape (
+    id      INTEGER PRIMARY KEY, -- channel id << 48 | the offset of the first row that has it
+    crc     INTEGER NOT NULL,    -- of id and columns
+    columns BLOB NOT NULL        -- JSON: [{"name", "type", "nullable", "key"}]
+) STRICT;
+"""
+UPGRADES = {2: _SHAPE}
+"""By version, what makes its tables those of the next."""
 
 DDL = f"""
 CREATE TABLE journal (
@@ -42,6 +54,7 @@ CREATE TABLE event (
     message   BLOB NOT NULL,
     old       BLOB NOT NULL        -- what an update's changed columns were; else empty
 ) STRICT;
+{_SHAPE}
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
@@ -158,6 +171,11 @@ def event_checksum(key: int, op: str, committed: int, message: bytes, old: bytes
         start = _op_checksums[op] = zlib.crc32(op.encode())
     checksum = zlib.crc32(message, zlib.crc32(_key_and_time(key, committed), start))
     return zlib.crc32(old, checksum) if old else checksum
+
+
+def shape_checksum(key: int, columns: bytes) -> int:
+    """The checksum of a shape's row, its place included."""
+    return zlib.crc32(columns, zlib.crc32(key.to_bytes(8, "big")))
 
 
 SET_ASIDE = (

@@ -20,7 +20,7 @@ from journal.channel import Channel
 from journal.errors import JournalDamaged, JournalError, JournalReplaced, UnknownChannel
 from journal.pages import Ask, PageReader
 from journal.schema import MAX_OFFSET, new_epoch
-from journal.types import ChannelState, Event, Transaction
+from journal.types import ChannelState, Event, Shape, Transaction
 from journal.writer import Commit, Writer
 
 T = TypeVar("T")
@@ -111,6 +111,10 @@ class SqliteJournal:
     def floor(self, channel: str) -> int:
         """The oldest offset kept, ``head + 1`` when there is none; raises ``UnknownChannel``."""
         return self._served(channel).row.floor
+
+    def shapes(self, channel: str) -> tuple[Shape, ...]:
+        """What its rows look like, as ``JournalReader.shapes`` says."""
+        return self._served(channel).shapes
 
     async def append(self, batch: Sequence[Transaction]) -> list[Event]:
         """Write a batch in one commit with its last checkpoint; returns the events that are visible with it.
@@ -249,7 +253,7 @@ class SqliteJournal:
     def _adopt(self, done: Commit) -> None:
         self._state = done.state
         for name, channel in self._channels.items():
-            channel.adopt(done.state.channels[name], done.by_channel.get(name, ()))
+            channel.adopt(done.state.channels[name], done.by_channel.get(name, ()), done.shapes.get(name, ()))
         if self._writer.wal.due:
             self._thread.submit(self._fold)
 
@@ -305,7 +309,8 @@ def _start(
     path = path.resolve()
     writer = Writer(path, channels, sync, clock, written)
     try:
-        served = {name: Channel(writer.state.channels[name], tail_bytes, clock) for name in channels}
+        state, shapes = writer.state, writer.shapes
+        served = {name: Channel(state.channels[name], tail_bytes, clock, shapes[name]) for name in channels}
         for name, channel in served.items():
             channel.tail.extend(writer.newest(name, tail_bytes))
     except BaseException:

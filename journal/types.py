@@ -7,7 +7,7 @@ copy of itself. An offset means nothing without its epoch, which is why cursors 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 INSERT = "insert"
@@ -36,12 +36,14 @@ class Change(NamedTuple):
     """One row change that has no offset yet. ``message`` is the row as a JSON object, UTF-8.
 
     ``old`` is a JSON object too: what an update's changed columns were before. It is empty for every other ``op``.
+    ``columns`` says what the row looks like, as ``Shape`` does; rows that look alike share it. Empty: not known.
     """
 
     channel: str
     op: str
     message: bytes
     old: bytes = b""
+    columns: bytes = b""
 
     @property
     def size(self) -> int:
@@ -56,12 +58,14 @@ class Transaction(NamedTuple):
     ``committed`` is the source's commit time in Unix seconds. Without changes it moves the checkpoint alone.
     A large one comes as ``FIRST``, any number of ``NEXT`` and one ``LAST``: its ``part``. A piece's checkpoint is not
     used. Pieces whose ``LAST`` has not come when other changes do are forgotten: it never will.
+    ``columns`` tells of channels what their rows look like from here on, where no row has said it yet.
     """
 
     changes: Sequence[Change]
     checkpoint: str
     committed: float
     part: str = WHOLE
+    columns: Mapping[str, bytes] = {}
 
 
 class Event(NamedTuple):
@@ -78,6 +82,17 @@ class Event(NamedTuple):
     def size(self) -> int:
         """Bytes of JSON in it."""
         return len(self.message) + len(self.old)
+
+
+class Shape(NamedTuple):
+    """What a channel's rows look like from the offset ``first`` on.
+
+    ``columns`` is a JSON array with an object for each: its ``name``, SQL ``type``, whether it is ``nullable`` and
+    stands in the primary ``key``.
+    """
+
+    first: int
+    columns: bytes
 
 
 class ChannelState(NamedTuple):
@@ -107,6 +122,12 @@ class JournalReader(Protocol):
 
     def floor(self, channel: str) -> int:
         """The oldest offset kept, ``head + 1`` when the channel is empty; raises ``UnknownChannel``."""
+
+    def shapes(self, channel: str) -> tuple[Shape, ...]:
+        """What its rows look like, oldest first, from the floor on or from where it is known; maybe of the next row.
+
+        The same object until it changes. Raises ``UnknownChannel``.
+        """
 
     async def read(self, channel: str, after: int, limit: int = 1000, max_bytes: int = 1 << 20) -> list[Event]:
         """Events after the offset ``after``, oldest first, never beyond ``head``.

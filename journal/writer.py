@@ -13,11 +13,12 @@ from msgspec.structs import replace
 from journal.check import check
 from journal.draft import Draft, delete_pending
 from journal.errors import JournalError
-from journal.file import MAX_WAL, connect, create, explained, explained_os, identify, transaction
+from journal.file import MAX_WAL, connect, create, explained, explained_os, identify, transaction, upgrade
 from journal.lock import JournalLock
 from journal.pages import read_newest
 from journal.retention import next_cut
-from journal.schema import MAX_CHANNELS, ChannelRow, State, load_state, new_epoch, store_state
+from journal.schema import MAX_CHANNELS, VERSION, ChannelRow, State, load_state, new_epoch, store_state
+from journal.shapes import ShapeDraft, Shapes, kept, load_shapes, store_shapes
 from journal.types import LAST, WHOLE, Event, Transaction
 from journal.wal import WriteAheadLog
 from journal.witness import Witness, contradiction, hear
@@ -31,6 +32,7 @@ class Commit(NamedTuple):
     state: State
     events: list[Event]  # in the batch's order
     by_channel: dict[str, list[Event]]  # the same
+    shapes: Shapes
     trimmed: int = 0
 
 
@@ -59,12 +61,15 @@ class Writer:
             found = _found(path)
             self._connection, self.state, self.doubt = _open(path, channels, sync)
             undo.callback(self._connection.close)
+            with explained(self._connection, path):
+                self.shapes = load_shapes(self._connection, self.state)
             self.first = self.state.epoch if found and self.doubt is None else None
             self._witness = Witness(path, self.state)
             undo.pop_all()
         self._started = clock() - self.state.age
         self.wal = WriteAheadLog(self._connection)
         self._pending: dict[str, Event] = {}  # the newest event of each channel behind its head
+        self._pending_shapes: Shapes = {}  # those that begin there
 
     @property
     def age(self) -> int:
@@ -73,7 +78,8 @@ class Writer:
 
     def append(self, batch: Sequence[Transaction]) -> Commit:
         """Write events, bounds and checkpoint in one commit. After any error the file is as it was before."""
-        draft = Draft([self.state.channels[name] for name in self._channels], self.age, self._pending)
+        shapes = ShapeDraft(self.shapes, self._pending_shapes)
+        draft = Draft([self.state.channels[name] for name in self._channels], self.age, self._pending, shapes)
         checkpoint = self.state.checkpoint
         for committed in batch:
             draft.add(committed)
@@ -82,13 +88,15 @@ class Writer:
         state = replace(self.state, age=draft.age, checkpoint=checkpoint, channels=channels)
         with explained(self._connection, self.path), transaction(self._connection):
             draft.write(self._connection)
+            store_shapes(self._connection, state, self.shapes, shapes.shapes)
             store_state(self._connection, state)
             if self._written is not None and draft.rows:
                 self._written()
         self.state, self._pending = state, draft.pending
+        self.shapes, self._pending_shapes = shapes.shapes, shapes.pending
         if draft.events:
             self._witness.note(state)
-        return Commit(state, draft.events, draft.by_channel)
+        return Commit(state, draft.events, draft.by_channel, self.shapes)
 
     def withdraw(self) -> Commit:
         """Delete the pieces of a transaction whose end has not come, in every channel of the file."""
@@ -100,7 +108,7 @@ class Writer:
         with explained(self._connection, self.path), transaction(self._connection):
             delete_pending(self._connection, unfinished)
             store_state(self._connection, state)
-        self.state, self._pending = state, {}
+        self.state, self._pending, self._pending_shapes = state, {}, {}
         return self.unchanged()
 
     def renew(self, epoch: str) -> Commit:
@@ -114,7 +122,7 @@ class Writer:
 
     def unchanged(self) -> Commit:
         """The last commit once more."""
-        return Commit(self.state, [], {})
+        return Commit(self.state, [], {}, self.shapes)
 
     def suspect(self) -> None:
         """Have the next start look at the whole file."""
@@ -131,12 +139,19 @@ class Writer:
                 state = replace(self.state, age=age)
             else:
                 return self.unchanged()
+            shapes = self._kept_shapes(state.channels[cut.channel.name]) if cut else self.shapes
             with transaction(self._connection):
                 if cut:
                     cut.delete(self._connection)
+                    store_shapes(self._connection, state, self.shapes, shapes)
                 store_state(self._connection, state)
-        self.state = state
-        return Commit(state, [], {}, cut.events if cut else 0)
+        self.state, self.shapes = state, shapes
+        return Commit(state, [], {}, shapes, cut.events if cut else 0)
+
+    def _kept_shapes(self, row: ChannelRow) -> Shapes:
+        known = self.shapes.get(row.name, ())
+        still = kept(known, row.floor)
+        return self.shapes if len(still) == len(known) else {**self.shapes, row.name: still}
 
     def newest(self, channel: str, max_bytes: int) -> list[Event]:
         """The end of a channel, checked, to begin its memory tail with."""
@@ -168,7 +183,7 @@ def _found(path: Path) -> bool:
 
 def _open(path: Path, channels: Sequence[str], sync: str) -> tuple[apsw.Connection, State, str | None]:
     """Recognise the file, check it, and bring its state up to date; says why that has a new epoch, if it has one."""
-    identify(path)
+    version = identify(path)
     connection = connect(path)
     try:
         with explained(connection, path):
@@ -178,8 +193,9 @@ def _open(path: Path, channels: Sequence[str], sync: str) -> tuple[apsw.Connecti
             check(connection, path, state, suspect=testimony is not None and testimony.suspect)
             doubt = contradiction(testimony, state)
             current = _with_channels(replace(state, epoch=new_epoch()) if doubt else state, channels)
-            if current is not state:
+            if current is not state or version < VERSION:
                 with transaction(connection):
+                    upgrade(connection, version)
                     store_state(connection, current)
             return connection, current, doubt
     except BaseException:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from journal.errors import JournalError
 from journal.reader import ReadOnlyJournal
-from journal.types import ChannelState, Event
+from journal.types import ChannelState, Event, Shape
 
 _LOOK = 1.0  # seconds between two looks
 
@@ -48,6 +48,10 @@ class SharedJournal:
     def floor(self, channel: str) -> int:
         """The oldest offset kept, ``head + 1`` when there is none."""
         return self._now().floor(channel)
+
+    def shapes(self, channel: str) -> tuple[Shape, ...]:
+        """What its rows look like, oldest first."""
+        return self._now().shapes(channel)
 
     async def read(self, channel: str, after: int, limit: int = 1000, max_bytes: int = 1 << 20) -> list[Event]:
         """A page of events after ``after``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from journal.errors import UnknownChannel
-from journal.types import INSERT, ChannelState, Event
+from journal.types import INSERT, ChannelState, Event, Shape
 
 
 class MemoryJournal:
@@ -43,6 +43,10 @@ class MemoryJournal:
     def floor(self, channel: str) -> int:
         """The oldest offset kept."""
         return self._floors[channel]
+
+    def shapes(self, channel: str) -> tuple[Shape, ...]:
+        """Nothing is known of its rows."""
+        return ()
 
     async def read(self, channel: str, after: int, limit: int = 1000, max_bytes: int = 1 << 20) -> list[Event]:
         """A page."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from journal.sqlite import SqliteJournal
-from journal.types import INSERT, Change, ChannelState, Event, Transaction
+from journal.types import INSERT, Change, ChannelState, Event, Shape, Transaction
 
 TAIL_BYTES = 64 * 1024  # little, so that replays read the file too
 
@@ -66,6 +66,10 @@ class StoredJournal:
     def floor(self, channel: str) -> int:
         """The oldest offset kept."""
         return self._journal.floor(channel)
+
+    def shapes(self, channel: str) -> tuple[Shape, ...]:
+        """What its rows look like."""
+        return self._journal.shapes(channel)
 
     async def read(self, channel: str, after: int, limit: int = 1000, max_bytes: int = 1 << 20) -> list[Event]:
         """A page, counted."""

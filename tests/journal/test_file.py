@@ -12,6 +12,7 @@ import pytest
 
 from journal.errors import JournalDamaged, JournalError, JournalFull
 from journal.file import explained_os
+from journal.schema import VERSION
 from tests.journal.conftest import OpenJournal
 from tests.journal.rows import A, rows
 
@@ -63,7 +64,7 @@ async def test_a_newer_versions_journal_is_refused(open_journal: OpenJournal, pa
     connection.execute("PRAGMA user_version = 7")
     connection.close()
 
-    with pytest.raises(JournalError, match=r"newer version \(tables of version 7; this one knows 2\)"):
+    with pytest.raises(JournalError, match=rf"newer version \(tables of version 7; this one knows {VERSION}\)"):
         await open_journal()
 
 
@@ -76,7 +77,7 @@ async def test_an_older_versions_journal_is_set_aside(open_journal: OpenJournal,
     connection.execute("PRAGMA user_version = 1")
     connection.close()
 
-    with pytest.raises(JournalDamaged, match=r"older version \(tables of version 1; this one has 2\)"):
+    with pytest.raises(JournalDamaged, match=rf"older version \(tables of version 1; this one has {VERSION}\)"):
         await open_journal()
     journal = await open_journal(carry_over=str)
 

@@ -85,7 +85,7 @@ class Model:
         """Append a batch."""
         appended = []
         for transaction in batch:
-            for channel, op, message, old in transaction.changes:
+            for channel, op, message, old, _ in transaction.changes:
                 event = Event(channel, len(self.events[channel]) + 1, op, message, transaction.committed, old)
                 self.events[channel].append(event)
                 appended.append(event)
