@@ -80,9 +80,13 @@ def _string(column: Column, names: Mapping[int, str]) -> str:
     return _SIZES.get(meta[0], "") + ("blob" if binary else "text")
 
 
+_PRINTED = str.maketrans({"\\": "\\\\", "\0": "\\0", "\n": "\\n", "\r": "\\r", "'": "''"})
+"""How servers print a label of ENUM and SET."""
+
+
 def _label(raw: bytes, charset: str) -> str:
     known = charset if charsets.decodable(charset) else "utf8mb4"
-    return "'{}'".format(charsets.decode_text(raw, known).replace("'", "''"))
+    return "'{}'".format(charsets.decode_text(raw, known).translate(_PRINTED))
 
 
 _WIDTH = re.compile(r"^((?:tiny|small|medium|big)?int|year|float|double|vector)\(\d+(?:,\d+)?\)")

@@ -39,8 +39,8 @@ def shape(control: Control, schema: str, table: str, columns: Sequence[str] | No
     """The table's present shape, narrowed to ``columns`` when given; no columns when there is no such table."""
     json = control.json_columns(schema, table)
     found = control.rows(
-        "SELECT COLUMN_NAME AS name, DATA_TYPE AS type, COLUMN_TYPE AS whole, IS_NULLABLE AS nullable"
-        " FROM information_schema.COLUMNS"
+        "SELECT COLUMN_NAME AS name, DATA_TYPE AS type, COLUMN_TYPE AS whole, IS_NULLABLE AS nullable,"
+        " COLUMN_KEY AS k FROM information_schema.COLUMNS"
         " WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION",
         (schema, table),
     )
@@ -54,13 +54,12 @@ def shape(control: Control, schema: str, table: str, columns: Sequence[str] | No
         " AND TABLE_NAME = %s AND CONSTRAINT_NAME = 'PRIMARY' ORDER BY ORDINAL_POSITION",
         (schema, table),
     )
-    names = [str(row["name"]) for row in key]
     types = ["json" if column.json else normal(str(row["whole"])) for row, column in zip(wanted, selected, strict=True)]
     described = text(
-        (column.name, kind, row["nullable"] == "YES", column.name in names)
+        (column.name, kind, row["nullable"] == "YES", row["k"] == "PRI")
         for row, column, kind in zip(wanted, selected, types, strict=True)
     )
-    return TableShape(schema, table, selected, names, described)
+    return TableShape(schema, table, selected, [str(row["name"]) for row in key], described)
 
 
 def begin(control: Control, least: Position) -> Bounds:
