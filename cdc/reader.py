@@ -119,6 +119,7 @@ class Reader:
         self._caught_up = caught_up
         self._newest = _nothing(checkpoint)
         self._present: Present | None = None  # still to be told
+        self._altered = False  # a statement was read that the tables are to be asked behind
         self._ahead = 0.0  # seconds that the server's clock is ahead of ours
         self._source = BinlogSource(origin.connect, origin.server_id, heartbeat=origin.heartbeat)
 
@@ -163,9 +164,7 @@ class Reader:
             with_gtids=server.gtids,
             any_case=server.any_case,
             pass_on=lambda piece: self._pass_on(piece, overlap, backfill),
-            altered=lambda capture: self._origin.hidden.altered(
-                capture.schema, capture.table, log_order(assembler.file, assembler.offset)
-            ),
+            altered=lambda capture: self._note(capture, assembler),
         )
         overlap = Overlap(self._checkpoint, same_server=self._checkpoint.server == server.identity)
         try:
@@ -184,7 +183,7 @@ class Reader:
         for event in self._source.events():
             committed = assembler.feed(event)
             if committed is not None:
-                if not backfill.done or self._present:
+                if not backfill.done or self._present or self._altered:
                     self._newest = committed._replace(changes=(), unread={}, in_pieces=False)
                 if overlap.is_new(committed):
                     self._handoff.put(backfill.admit(committed))
@@ -198,6 +197,16 @@ class Reader:
                 self._describe()
                 caught_up = True
                 self._handoff.call(self._caught_up)
+            if self._altered and committed is not None:
+                self._altered = False
+                if self._present is None:  # else the statement lies before the place where the tables were asked
+                    self._present = look(control, self._origin.channels, gtids=False)
+                    target, caught_up = log_order(self._present.place.file, self._present.place.offset), False
+
+    def _note(self, capture: Capture, assembler: Assembler) -> None:
+        """A statement was read that may give a captured table other columns."""
+        self._altered = True
+        self._origin.hidden.altered(capture.schema, capture.table, log_order(assembler.file, assembler.offset))
 
     def _pass_on(self, piece: Piece, overlap: Overlap, backfill: Backfill) -> bool:
         """Hand on a piece of a transaction that is new. What was captured before is only compared at its end."""
