@@ -86,7 +86,7 @@ _PRINTED = str.maketrans({"\\": "\\\\", "\0": "\\0", "\n": "\\n", "\r": "\\r", "
 
 def _label(raw: bytes, charset: str) -> str:
     known = charset if charsets.decodable(charset) else "utf8mb4"
-    return "'{}'".format(charsets.decode_text(raw, known).translate(_PRINTED))
+    return f"'{charsets.decode_text(raw, known).translate(_PRINTED)}'"
 
 
 _WIDTH = re.compile(r"^((?:tiny|small|medium|big)?int|year|float|double|vector)\(\d+(?:,\d+)?\)")

@@ -56,7 +56,8 @@ class Failpoint:
 
         def publish_and_pass(events: list[Event]) -> None:
             publish(events)
-            self.passed(AFTER_PUBLISH)
+            if events:
+                self.passed(AFTER_PUBLISH)
 
         return _Watched(journal, self.passed), publish_and_pass
 

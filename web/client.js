@@ -12,11 +12,13 @@
  * @typedef {{channel: string, epoch: string, offset: number, op: "insert" | "read" | "update" | "delete", old?: object}}
  *     RowEvent  `old`: what an update's changed columns were
  * @typedef {{subscription: string, after: number, before: number, reason: string}} Gap  rows between the two are gone
+ * @typedef {{name: string, type: string, nullable: boolean, key: boolean}} Column  as in SQL; `key`: the primary one
  * @typedef {"connecting" | "catching_up" | "live" | "source_down" | "offline" | "closed"} State
  * @typedef {object} SubscribeOptions
  * @property {number} [last]  begin with the newest so many rows; without it, live from now on
  * @property {object} [where]  only the rows that match, as docs/protocol.md has it: {cctv_id: [3, 7]}
  * @property {(gap: Gap) => void} [onGap]  rows are missing here, and why
+ * @property {(columns: Column[]) => void} [onSchema]  the rows that follow have these columns
  * @property {(cursor: Cursor) => void} [onLive]  everything older has been handed over
  * @typedef {object} Options
  * @property {Pick<Storage, "getItem" | "setItem">} [storage]  keeps the cursors, so that a reload resumes (sessionStorage)
@@ -28,7 +30,7 @@ const CONNECT_MS = 10_000; // for the handshake
 const PROBE_MS = 5_000; // for any answer to our ping
 const STABLE_MS = 5_000; // a connection that lived so long starts the back-off afresh
 const SAVE_MS = 200; // cursors are written to the storage this often
-const FRAMES_OF_SUBSCRIPTIONS = new Set(["subscribed", "gap", "live", "progress"]);
+const FRAMES_OF_SUBSCRIPTIONS = new Set(["subscribed", "gap", "live", "progress", "schema"]);
 
 /** One channel's cursor and handlers. It knows no socket: frames go in, `false` comes out when one is missing. */
 export class Subscription {
@@ -52,10 +54,11 @@ export class Subscription {
   }
 
   ask(id) {
-    const { where, last } = this.options;
+    const { where, last, onSchema } = this.options;
     this.request = id;
     this.phase = "waiting";
-    return { type: "subscribe", channel: this.channel, id, where, ...(this.cursor ?? { last }) };
+    const schema = onSchema ? true : undefined;
+    return { type: "subscribe", channel: this.channel, id, where, schema, ...(this.cursor ?? { last }) };
   }
 
   subscribed({ id, epoch, offset, recovered }) {
@@ -82,6 +85,11 @@ export class Subscription {
     this.#loss = false;
     this.#pass(frame.before - 1);
     this.options.onGap?.(frame);
+    return true;
+  }
+
+  schema({ columns }) {
+    if (this.phase !== "waiting") this.options.onSchema?.(columns);
     return true;
   }
 
@@ -158,6 +166,7 @@ export class Rowcast {
       ...options,
       onGap: this.#guarded((gap) => { this.#emit("gap", gap); options.onGap?.(gap); }),
       onLive: this.#guarded((cursor) => options.onLive?.(cursor)),
+      onSchema: options.onSchema && this.#guarded(options.onSchema),
     }, this.#leave);
     subscription.cursor = this.#load(subscription);
     this.#subscriptions.set(channel, subscription);

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ from cdc.schema import normal
 from tests.cdc.database import NAME, Database
 from tests.cdc.following import TABLE, Follow, Following, insert
 
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "dataformat.md").read_text()
+SHOWN = dict(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|$", DOCUMENT, re.MULTILINE))
 TYPES = {
     "TINYINT": "tinyint",
     "SMALLINT UNSIGNED": "smallint unsigned",
@@ -92,8 +96,9 @@ def known(following: Following) -> list[tuple[int, list[str]]]:
 
 
 def test_every_type_has_its_name(database: Database) -> None:
-    """The log says the same as information_schema, without what it does not know; so a seed's rows look like others."""
-    types = TYPES | ONLY[database.flavour]
+    """The log says the same as information_schema, without what it does not know, and as the document."""
+    assert len(SHOWN) > 15
+    types = TYPES | ONLY[database.flavour] | SHOWN
     columns = ", ".join(f"c{i} {kind}" for i, kind in enumerate(types))
     database.run(f"CREATE TABLE t (id INT, u INT NOT NULL, {columns}, PRIMARY KEY (u, id))")
     start = database.end()

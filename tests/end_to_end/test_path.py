@@ -188,3 +188,32 @@ async def test_updates_and_deletes_reach_subscribers(either: Server, make_produc
         await later.until_seen(3)
     assert [(seen.op, seen.message["cctv_id"]) for seen in live.seen] == [("insert", 1), ("update", 2), ("delete", 2)]
     assert later.seen == live.seen
+
+
+async def test_the_schema_comes_with_the_rows(either: Server, make_product: MakeProduct) -> None:
+    """Before there is a row, over an ALTER, and to whoever asks for the whole history: each row behind its columns."""
+    product = make_product(either)
+    await product.ready()
+    async with connect(product.gateway) as live:
+        await live.send('{"type":"subscribe","channel":"cctv_updates","schema":true}')
+        told = await frame(live, "schema")
+        assert len(told["columns"]) == 5
+        assert told["columns"][0] == {"name": "id", "type": "bigint unsigned", "nullable": False, "key": True}
+        assert ("data", "json") in [(column["name"], column["type"]) for column in told["columns"]]
+        await asyncio.to_thread(
+            product.sql,
+            "INSERT INTO cctv_detection_results (cctv_id, data) VALUES (1, '{}');"
+            "ALTER TABLE cctv_detection_results ADD zone VARCHAR(20) CHARACTER SET latin1 NOT NULL DEFAULT 'hall';"
+            "INSERT INTO cctv_detection_results (cctv_id, data) VALUES (2, '{}')",
+        )
+        again = await frame(live, "schema")
+        assert again["columns"][-1] == {"name": "zone", "type": "varchar(20)", "nullable": False, "key": False}
+        while (await frame(live, "cctv_updates"))["offset"] != 2:
+            pass
+        await live.send('{"type":"subscribe","channel":"cctv_updates","offset":0,"schema":true}')
+        story = [json.loads(await live.recv())]
+        while story[-1].get("type") != "live" or len(story) < 6:
+            story.append(json.loads(await live.recv()))
+    replayed = story[story.index(next(one for one in story if one.get("type") == "subscribed")) + 1 :]
+    replayed = [one for one in replayed if one.get("type") != "heartbeat"]
+    assert [one.get("columns", one.get("offset")) for one in replayed] == [told["columns"], 1, again["columns"], 2, 2]

@@ -29,7 +29,11 @@ const open = () => {
   subscription = feed.subscribe(channel, (row, { epoch, offset, op, old }) => {
     say({ row: [epoch, offset], id: row.id, op, old });
     if (row.throws) throw new Error("the page's own mistake");
-  }, { ...subscribe, onLive: (cursor) => say({ live: cursor }) });
+  }, {
+    ...subscribe,
+    onLive: (cursor) => say({ live: cursor }),
+    onSchema: subscribe.schema && ((columns) => say({ columns: columns.map(({ name }) => name) })),
+  });
 };
 open();
 

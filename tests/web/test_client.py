@@ -78,6 +78,34 @@ async def test_updates_and_deletes_are_handed_over(subscriber: Start) -> None:
     ]
 
 
+async def test_schemas_are_handed_over_to_who_asks(subscriber: Start) -> None:
+    """With `onSchema` the client asks for them, again after a reconnect, and hears each between the rows."""
+
+    async def first(peer: Peer) -> None:
+        assert (await peer.accept("k3f9", 0))["schema"] is True
+        await peer.control("schema", subscription=CHANNEL, columns=[{"name": "a"}])
+        await peer.event(1)
+        await peer.control("schema", subscription=CHANNEL, columns=[{"name": "a"}, {"name": "b"}])
+        await peer.event(2)
+        await peer.heard("ping")
+        peer.cut()
+
+    async def second(peer: Peer) -> None:
+        assert (await peer.accept("k3f9", 2))["schema"] is True
+        await peer.control("schema", subscription=CHANNEL, columns=[{"name": "a"}, {"name": "b"}])
+        await peer.event(3)
+
+    async with (
+        ScriptedGateway(first, second) as gateway,
+        subscriber(gateway.url, subscribe={"schema": True}) as client,
+    ):
+        await client.until(saw(("k3f9", 2)))
+        await client.order("show")
+        lines = await client.until(saw(("k3f9", 3)))
+    story = [line.get("columns", line.get("row")) for line in lines if "row" in line or "columns" in line]
+    assert story == [["a"], ["k3f9", 1], ["a", "b"], ["k3f9", 2], ["a", "b"], ["k3f9", 3]]
+
+
 async def test_without_last_only_from_now_on(subscriber: Start) -> None:
     """A subscription without options asks for nothing but the channel, as the original client did."""
 
