@@ -215,7 +215,8 @@ class CaptureLoop:
                 await self._append(transactions)
                 idle, written = None, time.monotonic()
             if batch:
-                self._progress(batch[-1].committed, handoff.waited())
+                if rows := [item for item in batch if isinstance(item, Piece) or not item.columns]:
+                    self._progress(rows[-1].committed, handoff.waited())
                 handoff.release(batch)
                 if self._ledger.due:
                     return
