@@ -135,7 +135,6 @@ class Capture(RuleBasedStateMachine):
         self._patch.setattr(pending, "PIECE_BYTES", 1 if in_pieces else PIECE_BYTES)
         self.in_pieces = in_pieces
         self._patch.setattr(logging.getLogger("cdc.capture"), "disabled", True)
-        self._patch.setattr("cdc.gaps.AGAIN", 0.0)  # every gap is told, also one that says the same again
         self._patch.setattr("cdc.reader.look", lambda *_, **__: Present(self._end, dict.fromkeys(CHANNELS, b"[]")))
         self.log = Log(flavour, gtids=gtids)
         self.loop = SteppedLoop()
