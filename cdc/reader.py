@@ -146,6 +146,7 @@ class Reader:
             self._present = look(control, self._origin.channels, gtids=server.gtids)
             end = self._present.place  # behind the snapshot
             try:
+                _check_captured(self._checkpoint, server, end)
                 self._follow(control, server, end, backfill)
             except PositionLost as error:
                 raise _explained(error, self._checkpoint, server, end) from error
@@ -240,14 +241,30 @@ def _explained(error: PositionLost, checkpoint: Checkpoint, server: Server, end:
     """The loss with the GTIDs that were captured and are not there; a replica that is only late has lost nothing."""
     if error.reason != "reset" or checkpoint.end.gtid is None or end.gtid is None:
         return error
-    captured, there = (GtidState.parse(server.flavour, gtids) for gtids in (checkpoint.end.gtid, end.gtid))
-    missing = captured.beyond(there)
+    missing = _missing(checkpoint, server, end)
     if missing and server.read_only:
         return ReplicaBehind(f"it is read-only and has not yet {missing}", _NEVER_COMES)
     if missing:
         return PositionLost(f"{error}; captured and not there: {missing}", error.reason)
     last = checkpoint.last and checkpoint.last.gtid
     return PositionLost(f"{error}; captured last: {last}", error.reason) if last else error
+
+
+def _check_captured(checkpoint: Checkpoint, server: Server, end: Position) -> None:
+    """MySQL's sets tell more than the overlap: transactions before the last one may be missing on another server.
+
+    MariaDB's position names the newest of each domain, and may lose a domain for good without losing a row.
+    """
+    if server.flavour == "mysql" and _missing(checkpoint, server, end):
+        raise PositionLost("the server never had all that was captured", "reset")
+
+
+def _missing(checkpoint: Checkpoint, server: Server, end: Position) -> str:
+    """What was captured and the server has not, as GTIDs."""
+    if checkpoint.end.gtid is None or end.gtid is None:
+        return ""
+    captured, there = (GtidState.parse(server.flavour, gtids) for gtids in (checkpoint.end.gtid, end.gtid))
+    return captured.beyond(there)
 
 
 def _check_log(control: Control, assembler: Assembler) -> None:
