@@ -98,16 +98,13 @@ class Assembler:
         Raises MalformedEvent when the event does not parse, or a rows event comes without its table map.
         """
         header = ev.parse_header(event)
-        timestamp, kind, _, _, end, _ = header
+        _, kind, _, _, end, _ = header
         try:
             if kind == ev.FORMAT_DESCRIPTION:
                 self._checksums = ev.uses_checksum(event)
-            if not self._checksums:
-                body = event[ev.HEADER_SIZE :]
-            else:
-                if timestamp:  # artificial events may carry none
-                    ev.check_crc(event)
-                body = event[ev.HEADER_SIZE : -4]
+            if self._checksums:
+                ev.check_crc(event)
+            body = event[ev.HEADER_SIZE : -4] if self._checksums else event[ev.HEADER_SIZE :]
             done = self._handlers.get(kind, self._unlisted)(header, body)
         except BROKEN as error:
             raise MalformedEvent(f"an event of type {kind} at {self.file}:{self.offset} ends early") from error
@@ -158,7 +155,8 @@ class Assembler:
     def _begin(self, header: ev.Header, gtid: ev.Gtid) -> None:
         start = header.end - header.size
         known = not header.end or self._is_boundary(start)
-        self._reset(self._pending.start if known else Position(self.file, start, self._gtid_text()))
+        if not known or self._open or self._tables or not self._pending.is_new:  # else the commit before has done it
+            self._reset(self._pending.start if known else Position(self.file, start, self._gtid_text()))
         self._pending.gtid, self._pending.committed = gtid.text, gtid.committed
         if gtid.prepares:
             self._pending.most = xa.HELD_BYTES

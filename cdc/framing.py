@@ -30,25 +30,25 @@ class PacketCutter:
             return []
         buffer = b"".join([*self._held, data])
         packets: list[bytes] = []
-        at, have = 0, len(buffer)
+        at, have, due = 0, len(buffer), self._sequence
         end = 4
         while end <= have:
             (head,) = _HEAD(buffer, at)
-            size = head & _LARGEST
+            size, sequence = head & _LARGEST, head >> 24
             end = at + 4 + size
             if end > have:
                 break
             # The server starts again at 0 when it says good-bye in the middle of the stream.
-            if head >> 24 != self._sequence and head >> 24:
-                raise MalformedEvent(f"packet {head >> 24} came where {self._sequence} was due")
-            self._sequence = (head >> 24) + 1 & 0xFF
+            if sequence != due and sequence:
+                raise MalformedEvent(f"packet {sequence} came where {due} was due")
+            due = sequence + 1 & 0xFF
             if size == _LARGEST or self._pieces:
                 self._join(buffer[at + 4 : end], packets)
             else:
                 packets.append(buffer[at + 4 : end])
             at = end
             end = at + 4
-        self._held = [buffer[at:]]
+        self._held, self._sequence = [buffer[at:]], due
         self._missing = end - have
         return packets
 

@@ -46,6 +46,11 @@ class Pending:
         self._savepoints: dict[str, int] = {}
 
     @property
+    def is_new(self) -> bool:
+        """Whether nothing has been told of it yet."""
+        return self.gtid is None and not (self.changes or self.missed or self._passed or self._savepoints)
+
+    @property
     def is_full(self) -> bool:
         """Whether its changes should be passed on before its end."""
         return self._size >= self.most

@@ -56,7 +56,7 @@ class Waiting:
     @property
     def oldest(self) -> Position | None:
         """Where the oldest of them begins: a reader that starts behind it would not know its rows."""
-        return next((prepared.start for prepared in self._prepared.values()), None)
+        return next(iter(self._prepared.values())).start if self._prepared else None
 
     def fits(self, changes: Sequence[Change]) -> bool:
         """Whether there is room for these changes too."""

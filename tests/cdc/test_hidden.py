@@ -75,12 +75,13 @@ AMBIGUOUS = {
 async def test_what_cannot_be_known_is_a_gap(maria: Database, follow: Follow, case: Case) -> None:
     """Rows of before an ALTER that are first met behind it: one gap that says why, then the rows from the table."""
     maria.run(CREATE.format(case.column))
-    following = follow(maria.origin("t", seed=10))
-    async with following:
-        await following.live()
+    async with follow(maria.origin("t", seed=10)) as before:
+        await before.live()
+        maria.run("INSERT INTO t (id) VALUES (0)")
+        await before.count(1)
     maria.run(insert(1, case.value), insert(2, "NULL"), *case.alter)
     maria.run("INSERT INTO t (id, note) VALUES (9, 'last')")
-    async with following:
+    async with follow(maria.origin("t", seed=10)) as following:  # another process, which has met nothing
         await following.until(lambda: 9 in following.ids())
         await following.live()
         assert following.loop.missing == {}
@@ -88,7 +89,7 @@ async def test_what_cannot_be_known_is_a_gap(maria: Database, follow: Follow, ca
     assert gap.startswith(f"{NAME}.t: column v was altered before its rows were read")
     assert f"whether it was {case.maybe} when" in gap
     assert ops(following).count(GAP) == 1
-    assert sorted(following.ids()) == [1, 2, 9]
+    assert sorted(number for number in following.ids() if number) == [1, 2, 9]
     assert case.expected is None or case.expected in rest
 
 
