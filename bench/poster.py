@@ -9,7 +9,7 @@ import time
 
 import uvloop
 
-from bench.swarm import percentiles
+from bench.arrivals import percentiles
 
 _BODY = (
     b'{"account":"shop","data":{"price":9.5,"currency":"EUR","title":"A thing to be bought","stock":[1,2,3]},'

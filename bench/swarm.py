@@ -11,19 +11,20 @@ import os
 import re
 import select
 import socket
-import statistics
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
+
+from bench.arrivals import percentiles
+from bench.websocket import count_rows, text_frame
 
 END = b'"end":true'  # stands in the last row of a burst
 _STAMP = re.compile(rb'"t\\?": ?(\d{9,})')  # a row's writing time, also inside a JSON string
 _CARRY = 64  # bytes that a mark may be cut into
 _PONG = b"\x8a\x80\0\0\0\0"
 _PONG_SECONDS = 12.0  # each says that often that it is alive, asked or not
-_TEXT = 0x81
 _ADDRESSES = 8  # of 127.0.0.0/8 to come from, so that ports do not run out
 _IN_FLIGHT = 200  # connections being opened at a time, unless all come at once
 _LAZY_SECONDS = 0.25  # how often a client that is only there to be served reads
@@ -311,40 +312,6 @@ def main() -> None:
 def answer(known: dict[str, Any]) -> None:
     """One line for whoever gave the order."""
     print(json.dumps(known), flush=True)
-
-
-def text_frame(text: str) -> bytes:
-    """A client's text frame; its mask is zero, which RFC 6455 allows and a server cannot tell."""
-    data = text.encode()
-    assert len(data) < 126
-    return bytes([_TEXT, 0x80 | len(data), 0, 0, 0, 0]) + data
-
-
-def frames(data: bytes) -> Iterator[bytes]:
-    """The text messages in what a server sent (RFC 6455, 5.2: unmasked, whole)."""
-    at = 0
-    while at + 2 <= len(data):
-        size, head = data[at + 1] & 0x7F, 2
-        if size == 126:
-            size, head = int.from_bytes(data[at + 2 : at + 4]), 4
-        elif size == 127:
-            size, head = int.from_bytes(data[at + 2 : at + 10]), 10
-        if data[at] & 0x0F == 1:
-            yield data[at + head : at + head + size]
-        at += head + size
-
-
-def count_rows(data: bytes) -> int:
-    """Data frames in what a server sent; that each is whole JSON is looked at too."""
-    return sum("message" in json.loads(frame) for frame in frames(data))
-
-
-def percentiles(taken: list[float]) -> dict[str, float]:
-    """The usual three of sorted samples."""
-    if len(taken) < 2:
-        return {}
-    cut = statistics.quantiles(taken, n=100, method="inclusive")
-    return {"p50": cut[49], "p95": cut[94], "p99": cut[98]}
 
 
 def spread(clients: list[Client], count: int) -> list[Client]:
