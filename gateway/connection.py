@@ -212,14 +212,18 @@ class Connection(asyncio.Protocol):
             shared.stats.subscriptions -= 1
         if outcome.opened is not None:
             shared.stats.subscriptions += 1
+        frames = b"".join(map(control_frame, outcome.replies))
         for reply in outcome.replies:
             shared.stats.errors += isinstance(reply, Error)
             shared.stats.gaps += isinstance(reply, Gap)
-            self._reply(control_frame(reply))
-        if outcome.opened is not None and not self._closing:
-            if shared.source.state != "live":
-                self._reply(shared.source.frame)
-            shared.replay.begin(outcome.opened)
+        if outcome.opened is None:
+            self._reply(frames)
+            return
+        if shared.source.state != "live":
+            frames += shared.source.frame
+        # One write for all: to the kernel, each is as much work as the whole handshake is to us.
+        live = shared.replay.begin(outcome.opened)
+        self._reply(frames + live)
 
     def _refuse(self, reason: str) -> None:
         self._shared.stats.errors += 1

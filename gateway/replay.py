@@ -1,6 +1,8 @@
 """Serving subscriptions that are behind: pages of the journal, as fast as each connection takes them.
 
-A subscription that is behind stands in one queue; a few workers serve one page at a time and put it back at the end.
+A subscription that is behind stands in one queue; a few workers serve one page at a time and put it back: at the end,
+or in front when it is nearly there. Otherwise, with thousands in the queue, as many rows come between two of its pages
+as a page holds, and it never gets live.
 One whose connection has no room is let go of, and comes back when its transport resumes. So there is no task and no
 queue for each connection, memory is bounded by the pages in hand, and nobody waits for anybody slow.
 """
@@ -16,6 +18,7 @@ from typing import NamedTuple, cast
 
 from gateway.frames import SLICE, Run, control_frame, schema_frame
 from gateway.hub import Hub
+from gateway.share import Share
 from gateway.stats import Stats
 from gateway.subscription import Mode, Subscription
 from gateway.wire import Gap, Live
@@ -25,6 +28,8 @@ from journal.types import JournalReader, Shape
 
 PAGE_EVENTS = 512  # pages end at multiples of this offset, so that subscribers behind by the same share them
 WORKERS = 4
+AT_ONCE = 1  # pages that a worker serves in one turn of the loop, at least
+WRITES_A_PAGE = 16  # writes of live rows that take about as long as the writing of one page
 KEPT_BYTES = 32 << 20
 JOURNAL_FAILED = 4000  # close code: come back
 
@@ -105,18 +110,24 @@ class Replay:
         self._workers: set[asyncio.Task[None]] = set()
         self._queue: deque[Subscription] = deque()
         self._stopped = False
+        self._share = Share(stats, AT_ONCE, WRITES_A_PAGE)
 
-    def begin(self, subscription: Subscription) -> None:
-        """Make it live now if nothing was missed, else put it in the queue."""
-        if not self._settle(subscription):
-            self.enqueue(subscription)
+    def begin(self, subscription: Subscription) -> bytes:
+        """Make it live now if nothing was missed, else put it in the queue; returns what its client is to be told."""
+        if self._hub.settle(subscription):
+            return self._arrival(subscription)
+        self.enqueue(subscription)
+        return b""
 
-    def enqueue(self, subscription: Subscription) -> None:
-        """Serve it when its turn comes; harmless when it waits already, or needs nothing."""
+    def enqueue(self, subscription: Subscription, *, first: bool = False) -> None:
+        """Serve it when its turn comes, or next; harmless when it waits already, or needs nothing."""
         if subscription.queued or subscription.mode is not Mode.REPLAYING or self._stopped:
             return
         subscription.queued = True
-        self._queue.append(subscription)
+        if first:
+            self._queue.appendleft(subscription)
+        else:
+            self._queue.append(subscription)
         if len(self._workers) < self._most_workers:
             self._workers.add(asyncio.get_running_loop().create_task(self._work()))
 
@@ -130,13 +141,17 @@ class Replay:
         await asyncio.gather(*workers, return_exceptions=True)
 
     async def _work(self) -> None:
+        share = self._share.take()
         try:
             while self._queue:
                 subscription = self._queue.popleft()
                 if subscription.mode is Mode.REPLAYING and not subscription.sink.paused:
                     await self._advance(subscription)
-                    # Pages found in memory come without waiting: the loop gets its turn all the same.
-                    await asyncio.sleep(0)
+                    share -= 1
+                    if share <= 0:
+                        # Pages found in memory come without waiting: the loop gets its turn all the same.
+                        await asyncio.sleep(0)
+                        share = self._share.take()
                 else:
                     subscription.queued = False
         finally:
@@ -155,7 +170,8 @@ class Replay:
         finally:
             subscription.queued = False
         if subscription.mode is Mode.REPLAYING and not self._settle(subscription):
-            self.enqueue(subscription)
+            missing = self._hub.published(subscription.channel) - subscription.offset
+            self.enqueue(subscription, first=missing <= PAGE_EVENTS)
 
     async def _serve_page(self, subscription: Subscription) -> None:
         channel, after = subscription.channel, subscription.offset
@@ -195,12 +211,13 @@ class Replay:
     def _settle(self, subscription: Subscription) -> bool:
         if not self._hub.settle(subscription):
             return False
-        shapes = self._journal.shapes(subscription.channel)
-        if schema := _schema(subscription, in_force(shapes, subscription.offset + 1)):
-            subscription.sink.send(schema)
-        live = Live(subscription=subscription.channel, offset=subscription.offset)
-        subscription.sink.send(control_frame(live))
+        subscription.sink.send(self._arrival(subscription))
         return True
+
+    def _arrival(self, subscription: Subscription) -> bytes:
+        """What a client is told when it has become live."""
+        schema = _schema(subscription, in_force(self._journal.shapes(subscription.channel), subscription.offset + 1))
+        return schema + control_frame(Live(subscription=subscription.channel, offset=subscription.offset))
 
 
 def _described(subscription: Subscription, page: Page, places: Sequence[int]) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Collection, Sequence
 
+from gateway.admission import Admission
 from gateway.connection import NEW_EPOCH, Connection, Shared
 from gateway.door import Door
 from gateway.frames import control_frame
@@ -66,6 +67,7 @@ class Gateway:
         self.stats = Stats()
         self._source = Source()
         self._doors: dict[Door, float] = {}  # in the order of their opening
+        self._admission = Admission(self.stats)
         self._telling = Round[Connection](self._tell)
         self._sweeping = Round[Connection](self._sweep_one)
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -127,6 +129,7 @@ class Gateway:
             timer.cancel()
         self._timers.clear()
         self._telling.stop()
+        self._admission.close()
         await self._shared.replay.stop()
         try:
             async with asyncio.timeout(deadline):
@@ -151,7 +154,7 @@ class Gateway:
                 await asyncio.sleep(0)
 
     def _door(self) -> Door:
-        return Door(self._shared, self._handshake, self._doors)
+        return Door(self._shared, self._handshake, self._doors, self._admission)
 
     def _bounds(self, channel: str) -> Bounds | None:
         hub = self._shared.hub

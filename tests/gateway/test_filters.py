@@ -111,7 +111,7 @@ class Bench:
         client.sink = Recorder(room)
         where = self.filters.get(CHANNEL, client.where)
         client.subscription = Subscription(CHANNEL, client.sink, client.cursor, where)
-        self.replay.begin(client.subscription)
+        client.sink.send(self.replay.begin(client.subscription))
 
     def publish(self, rows: list[Row]) -> None:
         """Append and hand out; a row that says so is a gap."""
@@ -272,7 +272,7 @@ def bench() -> Bench:
 def subscribed(bench: Bench, where: Where, offset: int) -> tuple[Subscription, Recorder]:
     sink = Recorder()
     subscription = Subscription(CHANNEL, sink, offset, bench.filters.get(CHANNEL, where))
-    bench.replay.begin(subscription)
+    sink.send(bench.replay.begin(subscription))
     return subscription, sink
 
 

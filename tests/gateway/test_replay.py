@@ -38,7 +38,7 @@ class Bench:
         sink = Recorder(room)
         subscription = Subscription(CHANNEL, sink, offset)
         sink.hub, sink.subscription = self.hub, subscription
-        self.replay.begin(subscription)
+        sink.send(self.replay.begin(subscription))
         return subscription, sink
 
 
@@ -174,6 +174,19 @@ async def test_nobody_waits_for_a_long_replay() -> None:
     await until(lambda: short.mode is Mode.LIVE)
     assert long.mode is Mode.REPLAYING
     assert long.offset <= 3 * PAGE_EVENTS
+
+
+async def test_who_is_nearly_there_is_brought_to_the_end() -> None:
+    """Rows that come while thousands are served keep nobody from becoming live: its last pages come together."""
+    bench = Bench(kept=2 * PAGE_EVENTS)
+    bench.replay._most_workers = 1
+    crowd = [bench.subscribe(0)[0] for _ in range(50)]
+    while crowd[0].mode is not Mode.LIVE:
+        if bench.replay._queue and bench.replay._queue[-1].offset:
+            bench.publish(PAGE_EVENTS // 10)  # 50 turns bring more than 50 pages hold
+        await asyncio.sleep(0)
+        assert bench.hub.published(CHANNEL) < 4 * PAGE_EVENTS
+    await until(lambda: all(subscription.mode is Mode.LIVE for subscription in crowd))
 
 
 async def test_a_crowd_shares_its_pages() -> None:

@@ -132,7 +132,7 @@ MUTANTS = (
         HANDOVER,
         "a subscription that needs another page is not put in the queue again",
         "gateway.replay:Replay._advance",
-        "self.enqueue(subscription)",
+        "self.enqueue(subscription, first=missing <= PAGE_EVENTS)",
         "pass",
     ),
     Mutant(
