@@ -199,12 +199,13 @@ class CaptureLoop:
         idle: Transaction | None = None
         written = time.monotonic()
         while True:
-            batch = await _take(handoff, _CHECKPOINT_INTERVAL if idle else None)
-            if self._ledger.take([item for item in batch if isinstance(item, Committed)]):
+            taken = await _take(handoff, _CHECKPOINT_INTERVAL if idle else None)
+            now = time.monotonic()
+            batch = [self._gaps.new(item, now) for item in taken]
+            if self._ledger.take([item for item in batch if isinstance(item, Committed)], self._journal.head):
                 checkpoint = msgspec.structs.replace(checkpoint, tables=tables)
             origin = msgspec.structs.replace(checkpoint, server=self._server, owed=self._ledger.owed)
-            now = time.monotonic()
-            transactions, last = to_append([self._gaps.new(item, now) for item in batch], origin)
+            transactions, last = to_append(batch, origin)
             if not transactions:
                 idle = last or idle
                 elapsed = time.monotonic() - written
@@ -214,10 +215,10 @@ class CaptureLoop:
             if transactions:
                 await self._append(transactions)
                 idle, written = None, time.monotonic()
-            if batch:
+            if taken:
                 if rows := [item for item in batch if isinstance(item, Piece) or not item.columns]:
                     self._progress(rows[-1].committed, handoff.waited())
-                handoff.release(batch)
+                handoff.release(taken)
                 if self._ledger.due:
                     return
                 if self._at_end:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -45,8 +45,9 @@ class TableChannel(msgspec.Struct, frozen=True):
 
 
 class Request(NamedTuple):
-    """One channel's need. ``known``: the newest rows in the journal, oldest first; None for a seed.
+    """One channel's need. ``known``: the newest rows before the gap in the journal, oldest first; None for a seed.
 
+    ``behind`` are rows that were told later: not to be told again.
     ``whole``: the journal still has all that the channel was ever told, so that no row known means no row told.
     ``first`` are changes that go before the rows: the gap that a repair is for, unless it was told already. They go
     out without rows too.
@@ -58,6 +59,7 @@ class Request(NamedTuple):
     first: Sequence[Change] = ()
     other_log: bool = False
     whole: bool = False
+    behind: Sequence[bytes] = ()
 
 
 def fetch(connect: ConnectArgs, requests: Sequence[Request], least: Position) -> Backfill:
@@ -118,9 +120,13 @@ def _messages(control: Control, table: TableShape, request: Request) -> list[byt
     """A seed's rows, or a repair's. A channel that was seeded and told no row had an empty table: every row is new."""
     if request.known is None:
         return _newest(control, table, request.channel.seed, request.channel)
-    if not request.known:
-        return _newest(control, table, _ALL, request.channel)
-    return _above(control, table, request, request.known)
+    found = (
+        _above(control, table, request.channel, [key_of(message, table.key) for message in request.known])
+        if request.known
+        else _newest(control, table, _ALL, request.channel)
+    )
+    told = {key_of(message, table.key): message for message in (*request.known, *request.behind)}
+    return [message for message in found if _is_missing(message, told.get(key_of(message, table.key)), request)]
 
 
 def _without_rows(request: Request) -> TableRows | None:
@@ -132,15 +138,10 @@ def _newest(control: Control, table: TableShape, limit: int, channel: TableChann
     return snapshot.newest(control, table, limit, bigint_strings=channel.bigint_strings)
 
 
-def _above(control: Control, table: TableShape, request: Request, rows: Sequence[bytes]) -> list[bytes]:
-    """Rows beyond those that the journal knows; of a table that was made anew, its newest."""
-    channel = request.channel
-    known = {key_of(message, table.key): message for message in rows}
-    least = _least(key_of(rows[-1], table.key), known.keys())
-    found = snapshot.since(control, table, least, bigint_strings=channel.bigint_strings)
-    if not found:
-        found = _newest(control, table, max(channel.seed, 1), channel)
-    return [message for message in found if _is_missing(message, known.get(key_of(message, table.key)), request)]
+def _above(control: Control, table: TableShape, channel: TableChannel, known: Sequence[Key]) -> list[bytes]:
+    """Rows about and beyond those that the journal knows; of a table that was made anew, its newest."""
+    found = snapshot.since(control, table, _least(known), bigint_strings=channel.bigint_strings)
+    return found or _newest(control, table, max(channel.seed, 1), channel)
 
 
 def _is_missing(message: bytes, known: bytes | None, request: Request) -> bool:
@@ -150,8 +151,9 @@ def _is_missing(message: bytes, known: bytes | None, request: Request) -> bool:
     return bool(msgspec.json.decode(message) != msgspec.json.decode(known))
 
 
-def _least(newest: Key, known: Set[Key]) -> Key:
+def _least(known: Sequence[Key]) -> Key:
     """Transactions commit out of the order of their numbers: look back over what is known, where keys are numbers."""
+    newest = known[-1]
     if len(newest) == 1 and isinstance(newest[0], int):
         return (min(key[0] for key in known if isinstance(key[0], int)),)
     return newest

@@ -6,10 +6,11 @@ that a crash in between forgets nothing. What the table cannot tell stays named 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from cdc.committed import Committed
 from cdc.position import Owed
+from journal.types import GAP
 
 
 class Ledger:
@@ -26,9 +27,12 @@ class Ledger:
         """The tables of all these channels are being asked."""
         self.owed, self._asked, self.due = owed, owed.keys(), False
 
-    def take(self, batch: Sequence[Committed]) -> bool:
-        """Note what came in order; returns whether rows that were asked for are among it."""
-        for committed in batch:
+    def take(self, batch: Sequence[Committed], head: Callable[[str], int]) -> bool:
+        """Note what came in order, before it is in the journal; returns whether rows that were asked for are among it.
+
+        ``head`` tells a channel's newest offset, which stands before whatever this batch brings.
+        """
+        for number, committed in enumerate(batch):
             if committed.complete:
                 self._answered(committed.vain)
             for channel, unread in committed.unread.items():
@@ -37,7 +41,9 @@ class Ledger:
                 if channel in self._asked:
                     continue  # the answer is still to come, and covers this: asking again would begin it anew for ever
                 if channel not in self._silent:
-                    self.owed = {**self.owed, channel: Owed("unreadable", unread.detail, told=True)}
+                    after = head(channel) + _told(batch[: number + 1], channel)
+                    owed = Owed("unreadable", unread.detail, told=True, after=after)
+                    self.owed = {**self.owed, channel: owed}
                     self.due = True
                 else:
                     self._unmended[channel] = unread.detail
@@ -56,3 +62,12 @@ class Ledger:
     def missing(self) -> Mapping[str, str]:
         """What is not mended, and what is being mended."""
         return {**self._unmended, **{channel: owed.detail for channel, owed in self.owed.items()}}
+
+
+def _told(batch: Sequence[Committed], channel: str) -> int:
+    """How many events of a channel stand before the gap in the last of these; fewer where pieces went before."""
+    *before, last = batch
+    own = [change.op for change in last.changes if change.channel == channel]
+    return sum(change.channel == channel for committed in before for change in committed.changes) + (
+        own.index(GAP) if GAP in own else 0
+    )

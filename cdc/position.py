@@ -60,11 +60,15 @@ class Fingerprint(msgspec.Struct, frozen=True):
 
 
 class Owed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Rows that a channel may lack until they are fetched from its table: why, and whether its gap was told already."""
+    """Rows that a channel may lack until they are fetched from its table: why, and whether its gap was told already.
+
+    ``after`` is an offset up to which the channel was told before the gap; None where the gap was not told yet.
+    """
 
     reason: str
     detail: str
     told: bool = False
+    after: int | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True):

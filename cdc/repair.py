@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -26,12 +27,18 @@ class History(Protocol):
 
 
 async def repair(journal: History, channel: TableChannel, owed: Owed) -> Request:
-    """The rows above those that the journal knows, behind a gap unless that was told already."""
+    """The rows above those that the journal knew at the gap, which stands before them unless it was told already.
+
+    Rows can have come behind a gap that was told: above them is not where the missing ones are.
+    """
     gap = Change(channel.channel, GAP, msgspec.json.encode({"reason": owed.reason, "detail": owed.detail}))
     first = [] if owed.told else [gap]
-    known = await _known(journal, channel.channel)
+    head = journal.head(channel.channel)
+    upto = head if owed.after is None else min(owed.after, head)
+    known = await _known(journal, channel.channel, upto)
+    behind = _rows(await _between(journal, channel.channel, upto, head))
     whole = await _is_whole(journal, channel.channel)
-    return Request(channel, known, first, other_log=owed.reason == "reset", whole=whole)
+    return Request(channel, known, first, other_log=owed.reason == "reset", whole=whole, behind=behind)
 
 
 async def _is_whole(journal: History, channel: str) -> bool:
@@ -42,17 +49,20 @@ async def _is_whole(journal: History, channel: str) -> bool:
     return bool(oldest) and oldest[0].offset == 1
 
 
-async def _known(journal: History, channel: str) -> list[bytes]:
-    """The newest rows that came into the channel, oldest first. Updates and deletes may be of rows of any age."""
+async def _known(journal: History, channel: str, after: int) -> list[bytes]:
+    """The newest rows up to an offset, oldest first. Updates and deletes may be of rows of any age."""
     known: list[bytes] = []
-    after = journal.head(channel)
     while after > 0 and len(known) < _KNOWN and sum(map(len, known)) < _KNOWN_BYTES:
         upto, after = after, max(0, after - _STEP)
         events = await _between(journal, channel, after, upto)
         if not events:
             break  # older ones are no longer kept
-        known[:0] = [event.message for event in events if event.op in (INSERT, READ)]
+        known[:0] = _rows(events)
     return known
+
+
+def _rows(events: Sequence[Event]) -> list[bytes]:
+    return [event.message for event in events if event.op in (INSERT, READ)]
 
 
 async def _between(journal: History, channel: str, after: int, upto: int) -> list[Event]:

@@ -179,10 +179,29 @@ async def test_a_channel_without_rows_yet_is_repaired_whole(maria: Database, fol
     async with follow(maria.origin("t", seed=2)) as following:
         await following.live()
         maria.run(STATEMENT, "INSERT INTO t (id, name) VALUES (1,'a'),(2,'a'),(3,'a'),(4,'a')", ROW, *insert(5))
-        await following.until(lambda: 5 in following.ids())
+        await following.until(lambda: len(following.ids()) == 5)
         await following.live()
-        assert following.ids() == [1, 2, 3, 4, 5]
+        assert sorted(following.ids()) == [1, 2, 3, 4, 5]
         assert not following.loop.missing
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("before", [[], [1]])
+async def test_rows_close_behind_a_gap_do_not_hide_those_in_it(
+    maria: Database, follow: Follow, before: list[int]
+) -> None:
+    """Read in one go, a row behind the gap is in the journal before the table is asked; older ones lack."""
+    maria.run(TABLE)
+    following = follow(maria.origin("t", seed=2))
+    async with following:
+        await following.live()
+        maria.run(*insert(*before))
+        await following.count(len(before))
+    maria.run(STATEMENT, *insert(2, 3, 4), ROW, *insert(5))
+    async with following:
+        await following.until(lambda: len(following.ids()) == len(before) + 4)
+        assert sorted(following.ids()) == [*before, 2, 3, 4, 5]
+        await following.until(lambda: not following.loop.missing)
 
 
 @pytest.mark.usefixtures("quick")

@@ -43,3 +43,16 @@ async def test_a_channel_that_keeps_no_row_knows_none(tmp_path: Path) -> None:
     request = await repair(journal, CHANNEL, Owed("purged", "gone"))
     await journal.close()
     assert request.known == []
+
+
+async def test_what_came_behind_the_gap_does_not_bound_the_search(tmp_path: Path) -> None:
+    """Rows that were told behind the gap lie above those that it lacks: they are only not told again."""
+    journal = await SqliteJournal.open(tmp_path / "journal.db", ["t"])
+    rows = [change(INSERT, n) for n in range(3000)]
+    await journal.append([Transaction([*rows[:10], change(GAP, 0), *rows[20:]], "here", 0.0)])
+    request = await repair(journal, CHANNEL, Owed("unreadable", "by statement", told=True, after=5))
+    first = await repair(journal, CHANNEL, Owed("unreadable", "by statement", told=True, after=0))
+    await journal.close()
+    assert request.known == [one.message for one in rows[:5]]
+    assert request.behind == [one.message for one in (*rows[5:10], *rows[20:])]
+    assert (first.known, len(first.behind), first.whole) == ([], 2990, True)
