@@ -14,7 +14,7 @@ from bench.detections import SCHEMA
 from bench.stage import Stage, environment
 from devenv.children import end, spawn
 from devenv.database import Server
-from devenv.ports import free_port
+from devenv.ports import free_ports
 
 _READY = 30.0
 _CATCH_UP = 300.0
@@ -25,7 +25,7 @@ class Product:
 
     def __init__(self, stage: Stage, server: Server, **settings: str) -> None:
         self._stage = stage
-        self.gateway_port, self.api_port = free_port(), free_port()
+        self.gateway_port, self.api_port = free_ports(2)
         self._journal = stage.folder / f"product-{self.gateway_port}.db"
         url = server.url("root", server.root_password, SCHEMA)
         self._environment = environment({}) | {

@@ -18,6 +18,14 @@ def free_port() -> int:
     return next(port for port in iter(lambda: secrets.choice(_RANGE), None) if is_free(port))
 
 
+def free_ports(count: int) -> list[int]:
+    """So many different ones."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
+
+
 def is_free(port: int) -> bool:
     """Whether a server could listen on the port now."""
     with socket.socket() as probe:

@@ -18,7 +18,7 @@ import pytest
 from devenv import settings, venv
 from devenv.children import command_line
 from devenv.installation import Installation
-from devenv.ports import free_port, is_free
+from devenv.ports import free_ports, is_free
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = ("ROWCAST_DEV_MYSQL_PORT", "ROWCAST_GATEWAY_PORT", "ROWCAST_API_PORT", "ROWCAST_DEMO_PORT")
@@ -31,7 +31,7 @@ class Dev:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = {variable: free_port() for variable in PORTS}
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ROWCAST_")}
         numbers = {variable: str(port) for variable, port in self.ports.items()}
         self.environment = kept | numbers | {"ROWCAST_DEV_DIR": str(folder)}

@@ -18,7 +18,7 @@ import pymysql
 
 from devenv.children import end, spawn, strike
 from devenv.database import Server
-from devenv.ports import free_port
+from devenv.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30.0
@@ -36,7 +36,7 @@ class Product:
         self.server = server
         self.database = f"rowcast_{secrets.token_hex(4)}"
         self.log = folder / f"{self.database}.log"
-        self.gateway_port, self.api_port = free_port(), free_port()
+        self.gateway_port, self.api_port = free_ports(2)
         port = mysql_port or server.port
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ROWCAST_")},

@@ -109,6 +109,7 @@ async def test_a_black_hole_is_found_within_twice_the_heartbeat(
         async with capturing(product, proxy, tmp_path / "journal.db") as captured:
             with Load(product, 600, rate=600) as load:
                 await load.until(0.5)
+                await until(lambda: captured.loop.stats.rows)  # what the reader asks before has a deadline of its own
                 proxy.pause()
                 held = time.monotonic()
                 await until(lambda: captured.loop.state == "down")
