@@ -24,7 +24,10 @@ def to_append(
 
 
 def _counts(item: Committed | Piece) -> bool:
-    return bool(item.changes) or isinstance(item, Piece) or item.complete or item.in_pieces or bool(item.columns)
+    """Whether its checkpoint must not wait: with ``unread`` it says that rows are owed, even if no gap is told again."""
+    if isinstance(item, Piece):
+        return True
+    return bool(item.changes or item.complete or item.in_pieces or item.columns or item.unread)
 
 
 def _transaction(item: Committed | Piece, origin: Checkpoint) -> Transaction:

@@ -41,9 +41,9 @@ class Ledger:
                 if channel in self._asked:
                     continue  # the answer is still to come, and covers this: asking again would begin it anew for ever
                 if channel not in self._silent:
-                    after = head(channel) + _told(batch[: number + 1], channel)
-                    owed = Owed("unreadable", unread.detail, told=True, after=after)
-                    self.owed = {**self.owed, channel: owed}
+                    if channel not in self.owed:  # else the rows of an earlier gap are owed as well
+                        after = head(channel) + _told(batch[: number + 1], channel)
+                        self.owed = {**self.owed, channel: Owed("unreadable", unread.detail, told=True, after=after)}
                     self.due = True
                 else:
                     self._unmended[channel] = unread.detail

@@ -13,6 +13,7 @@ from journal.types import GAP, INSERT, READ, Change, Event
 
 _KNOWN = 1000  # rows whose keys say which of a table's the journal has,
 _KNOWN_BYTES = 16 << 20  # and about how many bytes of them
+_BEHIND_BYTES = 64 << 20
 _STEP = 100
 
 
@@ -35,8 +36,10 @@ async def repair(journal: History, channel: TableChannel, owed: Owed) -> Request
     first = [] if owed.told else [gap]
     head = journal.head(channel.channel)
     upto = head if owed.after is None else min(owed.after, head)
+    behind = await _behind(journal, channel.channel, upto, head)
+    if behind is None:
+        upto, behind = head, []
     known = await _known(journal, channel.channel, upto)
-    behind = _rows(await _between(journal, channel.channel, upto, head))
     whole = await _is_whole(journal, channel.channel)
     return Request(channel, known, first, other_log=owed.reason == "reset", whole=whole, behind=behind)
 
@@ -59,6 +62,17 @@ async def _known(journal: History, channel: str, after: int) -> list[bytes]:
             break  # older ones are no longer kept
         known[:0] = _rows(events)
     return known
+
+
+async def _behind(journal: History, channel: str, after: int, upto: int) -> list[bytes] | None:
+    """The rows between two offsets; None where they are too many to be held."""
+    rows: list[bytes] = []
+    while after < upto:
+        rows += _rows(await _between(journal, channel, after, min(after + _STEP, upto)))
+        after += _STEP
+        if sum(map(len, rows)) > _BEHIND_BYTES:
+            return None
+    return rows
 
 
 def _rows(events: Sequence[Event]) -> list[bytes]:

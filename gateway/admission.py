@@ -9,9 +9,7 @@ from typing import Protocol
 from gateway.share import Share
 from gateway.stats import Stats
 
-AT_ONCE = (
-    10  # handshakes in one turn, at least: two or three milliseconds, and as much for the subscriptions after them
-)
+AT_ONCE = 16  # handshakes in one turn, at least: some milliseconds, with the subscriptions after them
 WRITES_A_GUEST = 50  # writes of live rows that take about as long as one handshake and its subscription
 
 
@@ -34,6 +32,7 @@ class Admission:
 
     def __init__(self, stats: Stats, at_once: int = AT_ONCE) -> None:
         self._share = Share(stats, at_once, WRITES_A_GUEST)
+        self._at_once = at_once
         self._room = at_once  # left in this turn
         self._waiting: deque[Guest] = deque()
         self._next: asyncio.Handle | None = None
@@ -44,6 +43,8 @@ class Admission:
     def enter(self, guest: Guest) -> bool:
         """Admit it or let it wait; tells whether it was admitted."""
         if self._next is None:
+            self._share.forget()
+            self._room = self._at_once
             self._next = asyncio.get_running_loop().call_soon(self._turn)
         if self._room:  # so nobody waits
             self._room -= 1
@@ -60,8 +61,7 @@ class Admission:
     def _turn(self) -> None:
         # Set first: a guest whose connection fails right away must not stop the others.
         self._next = asyncio.get_running_loop().call_soon(self._turn) if self._waiting else None
-        room = self._share.take()
-        some = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
-        self._room = room - len(some)
-        for guest in some:
-            guest.admit()
+        self._room = self._share.take()
+        while self._room and self._waiting:
+            self._room -= 1
+            self._waiting.popleft().admit()

@@ -128,6 +128,8 @@ class Replay:
             self._queue.appendleft(subscription)
         else:
             self._queue.append(subscription)
+        if not self._workers:
+            self._share.forget()
         if len(self._workers) < self._most_workers:
             self._workers.add(asyncio.get_running_loop().create_task(self._work()))
 

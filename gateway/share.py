@@ -18,6 +18,10 @@ class Share:
         self._cost = writes  # of live rows, that take as long as one piece of this work
         self._seen = stats.writes
 
+    def forget(self) -> None:
+        """There was nothing to do until now: rows that were written meanwhile earn nothing."""
+        self._seen = self._stats.writes
+
     def take(self) -> int:
         """Pieces of work for this turn."""
         before, self._seen = self._seen, self._stats.writes

@@ -11,8 +11,10 @@ import msgspec
 import pytest
 
 from cdc import backoff
-from cdc.position import Owed
-from journal.types import GAP, INSERT, READ, Transaction
+from cdc.committed import Committed, Unread
+from cdc.ledger import Ledger
+from cdc.position import Owed, Position
+from journal.types import GAP, INSERT, READ, Change, Transaction
 from tests.cdc.database import Database
 from tests.cdc.following import TABLE, Follow, Following, insert
 
@@ -215,3 +217,18 @@ async def test_rows_that_cannot_be_told_from_older_ones_stay_named(maria: Databa
         await following.live()
         assert following.story() == ["unreadable", 3]
         assert list(following.loop.missing) == ["t"]
+
+
+def test_a_second_gap_does_not_hide_what_the_first_lacks() -> None:
+    """Of two gaps that come together, the place of the first bounds what was known."""
+    place = Position("binlog.000001", 4)
+
+    def done(*changes: Change, **unread: Unread) -> Committed:
+        return Committed(changes, place, place, None, 0.0, unread=unread)
+
+    gap, row, why = Change("t", GAP, b"{}"), Change("t", INSERT, b"{}"), Unread("by statement", mendable=True)
+    ledger = Ledger()
+    ledger.begin({})
+    ledger.take([done(row, gap, t=why), done(*[row] * 5), done(gap, t=why)], lambda _: 10)
+    assert ledger.owed["t"].after == 11
+    assert ledger.due

@@ -53,6 +53,34 @@ async def test_a_few_are_let_in_in_each_turn() -> None:
         assert house.seen == list(range(let_in))
 
 
+async def test_rows_of_a_quiet_spell_earn_nothing() -> None:
+    """What was written while nobody came does not let the next crowd in at once."""
+    house = House(at_once=3)
+    house.come(0)
+    await asyncio.sleep(0)
+    house.stats.writes += 1000 * WRITES_A_GUEST
+    house.come(*range(1, 10))
+    await asyncio.sleep(0)
+    assert house.seen == list(range(7))
+
+
+async def test_a_guest_that_fails_stops_nobody() -> None:
+    """The others are still waiting, and come in."""
+
+    class Broken(Guest):
+        def admit(self) -> None:
+            raise RuntimeError
+
+    house = House(at_once=1)
+    house.come(0)
+    house.admission.enter(Broken(1, [], []))
+    house.come(2, 3)
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["exception"]))
+    await until(lambda: house.seen == [0, 2, 3])
+    assert [type(complaint) for complaint in complaints] == [RuntimeError]
+
+
 async def test_nobody_overtakes() -> None:
     """Who comes while others wait stands behind them, even when the turn has room."""
     house = House(at_once=2)
