@@ -24,7 +24,7 @@ def to_append(
 
 
 def _counts(item: Committed | Piece) -> bool:
-    """Whether its checkpoint must not wait: with ``unread`` it says that rows are owed, even if no gap is told again."""
+    """Whether its checkpoint must not wait: with ``unread`` it says that rows are owed, though no gap is told again."""
     if isinstance(item, Piece):
         return True
     return bool(item.changes or item.complete or item.in_pieces or item.columns or item.unread)
