@@ -79,11 +79,14 @@ class Recorder:
             await asyncio.sleep(self.pause)
 
     async def _session(self) -> None:
-        async with connect(self.url, max_size=None, compression=None) as socket:
+        socket = await connect(self.url, max_size=None, compression=None)
+        try:
             self.connects += 1
             await socket.send(json.dumps({"type": "subscribe", "channel": self.channel, **self._where_we_are()}))
             async for text in socket:
                 self._take(json.loads(text))
+        finally:
+            socket.transport.abort()  # a close that waits for a dying server, when cancelled, would leave it open
 
     def _where_we_are(self) -> dict[str, object]:
         return self._start if self._offset is None else {"epoch": self._epoch, "offset": self._offset}
