@@ -14,10 +14,12 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from types import TracebackType
 
 LOOPBACK = "127.0.0.1"
 CHUNK = 64 * 1024
+TRICKLE = 0.05  # seconds between what a slow link lets through
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST instead of FIN
 
 
@@ -118,9 +120,15 @@ class CuttingProxy:
     def _hold(self) -> None:
         self._flowing.wait()
 
-    def _delay(self, size: int) -> None:
-        if self.bytes_per_second is not None:
-            time.sleep(size / self.bytes_per_second)
+    def _in_time(self, data: bytes) -> Iterator[bytes]:
+        """The data, on a slow link in small parts: it trickles, and does not fall silent between large ones."""
+        while data and (rate := self.bytes_per_second) is not None:
+            part = data[: max(1, int(rate * TRICKLE))]
+            time.sleep(len(part) / rate)
+            yield part
+            data = data[len(part) :]
+        if data:
+            yield data
 
     def _is_marked(self, data: bytes) -> bool:
         if self._marker is None or self._marker not in data:
@@ -174,8 +182,8 @@ class _Link:
             self._proxy._hold()
             if source is self._client and self._proxy._is_marked(data):
                 self._doomed = True
-            self._proxy._delay(len(data))
-            target.sendall(data)
+            for part in self._proxy._in_time(data):
+                target.sendall(part)
         target.shutdown(socket.SHUT_WR)
 
 
