@@ -22,7 +22,6 @@ _KEPT = 1024
 _TRIES = 5
 _TEXTS = frozenset({t.VARCHAR, t.VAR_STRING, t.STRING, t.TINY_BLOB, t.BLOB, t.MEDIUM_BLOB, t.LONG_BLOB,
                     t.VARCHAR_COMPRESSED, t.BLOB_COMPRESSED})  # fmt: skip
-_BINARY = 63  # the collation of bytes
 _OF_WIDTH = {4: "INET4", 16: "UUID or INET6"}
 # Seconds: a table that was defined so long before its rows was not altered behind them; by one clock, and by two.
 _OLDER, _OLDER_BY_ANOTHER = 5, 3600
@@ -49,7 +48,7 @@ class HiddenTypes:
     def follow(self, server: str) -> None:
         """Begin anew when it is another server's log: the places in it mean something else."""
         if server != self._server:
-            self._answers.clear()
+            self._answers = {}  # whoever still asks about the other log answers into what was kept of that
             self._server = server
 
     def altered(self, schema: str, table: str, place: tuple[int, int]) -> None:
@@ -65,13 +64,13 @@ class HiddenTypes:
         """
         if not any(map(_may_hide, table.columns)):
             return {}
-        answers = self._answers.get(table, [])
-        found = next((one for one in reversed(answers) if one.covers(written.place)), None)
+        kept = self._answers
+        found = next((one for one in reversed(kept.get(table, ())) if one.covers(written.place)), None)
         if found is None:
             found = _Answer(written.place, None, _learn(table, written, connect))
-            if len(self._answers) >= _KEPT:
-                self._answers.clear()
-            self._answers.setdefault(table, []).append(found)
+            if len(kept) >= _KEPT:
+                kept.clear()
+            kept.setdefault(table, []).append(found)
         return found.types
 
 
@@ -79,7 +78,7 @@ def _may_hide(column: Column) -> bool:
     """Whether the log shows more than one type like this."""
     if column.collation is None or column.type not in _TEXTS:
         return False
-    return column.collation != _BINARY or (column.type == t.STRING and t.width(column.meta) in _OF_WIDTH)
+    return column.collation != t.BINARY_COLLATION or (column.type == t.STRING and t.width(column.meta) in _OF_WIDTH)
 
 
 def _learn(table: TableMap, written: Written, connect: ConnectArgs) -> Mapping[str, str]:
@@ -106,7 +105,7 @@ def _is_doubtful(table: TableMap, types: Mapping[str, str]) -> bool:
 
 def _hides(column: Column) -> bool:
     """Whether one of the types that the log shows like this is not in its words: LONGTEXT, or BINARY of a width."""
-    return column.collation == _BINARY or column.meta == b"\4"
+    return column.collation == t.BINARY_COLLATION or column.meta == b"\4"
 
 
 def _is_older(defined: tuple[int, int] | None, written: Written) -> bool:
@@ -127,7 +126,7 @@ def _believed(table: TableMap, types: Mapping[str, str], altered: Sequence[str])
             continue
         believed.pop(column.name, None)
         if _hides(column):
-            other = _OF_WIDTH[t.width(column.meta)] if column.collation == _BINARY else "JSON"
+            other = _OF_WIDTH[t.width(column.meta)] if column.collation == t.BINARY_COLLATION else "JSON"
             raise UndecodableRow(
                 f"{table.schema}.{table.table}: column {column.name} was altered before its rows were read,"
                 f" and the log does not tell whether it was {other} when they were written"

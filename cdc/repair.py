@@ -67,11 +67,14 @@ async def _known(journal: History, channel: str, after: int) -> list[bytes]:
 async def _behind(journal: History, channel: str, after: int, upto: int) -> list[bytes] | None:
     """The rows between two offsets; None where they are too many to be held."""
     rows: list[bytes] = []
+    size = 0
     while after < upto:
-        rows += _rows(await _between(journal, channel, after, min(after + _STEP, upto)))
+        more = _rows(await _between(journal, channel, after, min(after + _STEP, upto)))
         after += _STEP
-        if sum(map(len, rows)) > _BEHIND_BYTES:
+        size += sum(map(len, more))
+        if size > _BEHIND_BYTES:
             return None
+        rows += more
     return rows
 
 

@@ -16,7 +16,7 @@ from cdc.cells import BINARY, Cell, Reading, cell
 from cdc.decoder_source import Field
 from cdc.errors import MalformedEvent, UndecodableRow
 from cdc.events import Rows
-from cdc.tablemap import Column, TableMap
+from cdc.tablemap import BINARY_COLLATION, Column, TableMap
 
 
 class Shape(NamedTuple):
@@ -112,11 +112,8 @@ def compile_decoder(table: TableMap, shape: Shape) -> Decoder:
     return Decoder(name, [field.name for field in fields if field.wanted], len(fields), source, described)
 
 
-_BINARY_COLLATION = 63
-
-
 def _cell(table: str, column: Column, shape: Shape) -> Cell:
-    charset = BINARY if column.collation == _BINARY_COLLATION else shape.charsets.get(column.collation or 0)
+    charset = BINARY if column.collation == BINARY_COLLATION else shape.charsets.get(column.collation or 0)
     found = cell(column, Reading(shape.bigint_strings, charset, dict(shape.hidden).get(column.name)))
     if found is None:
         what = f"type {column.type}"

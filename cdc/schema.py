@@ -15,7 +15,6 @@ from cdc import charsets
 from cdc import tablemap as t
 from cdc.tablemap import Column, TableMap
 
-_BINARY = 63  # the collation of binary strings
 _BYTES = {
     "utf8mb4": 4, "utf16": 4, "utf16le": 4, "utf32": 4, "gb18030": 4, "utf8mb3": 3, "utf8": 3, "ujis": 3, "eucjpms": 3,
     "ucs2": 2, "big5": 2, "gbk": 2, "gb2312": 2, "sjis": 2, "cp932": 2, "euckr": 2,
@@ -66,7 +65,7 @@ def _type(column: Column, charsets: Mapping[int, str]) -> str:
 
 def _string(column: Column, names: Mapping[int, str]) -> str:
     kind, meta = column.type, column.meta
-    binary = column.collation == _BINARY
+    binary = column.collation == t.BINARY_COLLATION
     charset = names.get(column.collation or 0, "")
     if kind in (t.ENUM, t.SET):
         labels = (_label(label, charset) for label in column.labels)
@@ -75,8 +74,7 @@ def _string(column: Column, names: Mapping[int, str]) -> str:
         size = int.from_bytes(meta, "little") - (kind == t.VARCHAR_COMPRESSED)
         return f"{'varbinary' if binary else 'varchar'}({size // _BYTES.get(charset, 1)})"
     if kind == t.STRING:
-        size = ((meta[0] << 4 & 0x300) ^ 0x300) + meta[1]  # two bits of it lie in the type's byte, inverted
-        return f"{'binary' if binary else 'char'}({size // _BYTES.get(charset, 1)})"
+        return f"{'binary' if binary else 'char'}({t.width(meta) // _BYTES.get(charset, 1)})"
     return _SIZES.get(meta[0], "") + ("blob" if binary else "text")
 
 

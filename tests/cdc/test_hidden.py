@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
 
-from cdc import excerpt, statements
-from cdc.control import Control
+from cdc import excerpt, hidden, statements, tablemap
+from cdc.control import ConnectArgs, Control
 from cdc.events import Query
+from cdc.position import Written
+from cdc.tablemap import Column, TableMap
 from journal.types import GAP
 from tests.cdc.database import NAME, Database, rows
 from tests.cdc.following import Follow, Following
@@ -198,6 +200,27 @@ def test_a_table_whose_text_cannot_be_json_vouches_for_itself_too(
     start = maria.end()
     maria.run("INSERT INTO t VALUES ('[1]', X'00')", "ALTER TABLE t MODIFY v VARCHAR(31)")
     assert rows(maria.read(start, "t")) == [{"v": "[1]", "w": "AAAAAAAAAAA="}]
+
+
+def test_an_answer_about_a_log_that_is_no_more_is_not_kept(maria: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log was begun anew while a reader asked: its answer is for places of the log before, where other rows lie."""
+    maria.run(CREATE.format("v JSON"))
+    asked = []
+
+    def learn(table: TableMap, written: Written, connect: ConnectArgs) -> Mapping[str, str]:
+        asked.append(written)
+        if len(asked) == 1:
+            known.follow("")
+        return types(table, written, connect)
+
+    types, known = hidden._learn, hidden.HiddenTypes()
+    monkeypatch.setattr(hidden, "_learn", learn)
+    known.follow("server")
+    table = TableMap(NAME, "t", (Column("v", tablemap.LONG_BLOB, b"\4", nullable=True, collation=45),), named=True)
+    written = Written("log.000001", 4, int(time.time()) + 7200, 1)
+    for times in (1, 2, 2):
+        assert known.of(table, written, maria.arguments) == {"v": "json"}
+        assert len(asked) == times
 
 
 @pytest.mark.parametrize(
