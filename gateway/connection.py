@@ -20,6 +20,7 @@ from gateway.frames import control_frame
 from gateway.handshake import quiet
 from gateway.heartbeat import Source
 from gateway.hub import Hub
+from gateway.intake import PING, PONG, TEXT, whole_frames
 from gateway.limits import CONTROL_ALLOWANCE, Limits, Timing
 from gateway.replay import Replay
 from gateway.session import Outcome, Rules, Session
@@ -30,6 +31,7 @@ from gateway.wire import Error, Gap, Progress
 NEW_EPOCH = 4001  # close code: come back
 UNREAD = 4002  # the same
 _MAX_REASON = 123  # bytes in a close frame (RFC 6455, section 5.5.1)
+_PING = bytes((PING, 0))
 _FEED = 16 * 1024  # bytes parsed at a time: a flood of tiny frames makes few objects at once
 
 
@@ -72,12 +74,9 @@ class Connection(asyncio.Protocol):
     def __init__(self, shared: Shared, transport: asyncio.Transport, deflate: bool = False) -> None:
         self._shared = shared
         self._transport = transport
-        # Fresh, in state OPEN: the one that did the handshake would keep its request and headers (3 KB) alive.
-        self._protocol = ServerProtocol(state=State.OPEN, max_size=shared.limits.max_message, logger=quiet)
+        self._protocol: ServerProtocol | None = None  # the library's, from the first thing that takes more than we know
         self.deflate = deflate
-        if deflate:
-            self._protocol.extensions = [inflation()]
-            shared.stats.deflating += 1
+        shared.stats.deflating += deflate
         self._session = Session(shared.rules, self)
         self._message: bytearray | None = None  # a fragmented text message so far
         self._heard = shared.now()
@@ -99,13 +98,37 @@ class Connection(asyncio.Protocol):
         if not self._closing:
             self._heard = self._shared.now()
             self._pinged = False
-        for start in range(0, len(data), _FEED):
-            self._protocol.receive_data(data[start : start + _FEED] if len(data) > _FEED else data)
-            for event in self._protocol.events_received():
-                self._take(cast(Frame, event))
-            self._flush()
+        done = self._take_ordinary(data) if self._protocol is None and not self._closing else 0
+        for start in range(done, len(data), _FEED):
             if self._transport.is_closing():
                 return
+            protocol = self._library()
+            protocol.receive_data(data[start : start + _FEED])
+            for event in protocol.events_received():
+                self._take(cast(Frame, event))
+            self._flush()
+
+    def _take_ordinary(self, data: bytes) -> int:
+        """Take the frames that need no library; says where the rest begins."""
+        end = 0
+        for frame in whole_frames(data, self._shared.limits.max_message, self.deflate):
+            end = frame.end
+            if frame.kind == PING:
+                self._reply(bytes((PONG, len(frame.payload))) + frame.payload)
+            elif frame.kind == TEXT:
+                self._text(frame.payload)
+            if self._closing:
+                self._flush()
+                break
+        return end
+
+    def _library(self) -> ServerProtocol:
+        """The library's state of this connection, which until now is that of a new one."""
+        if self._protocol is None:
+            self._protocol = ServerProtocol(state=State.OPEN, max_size=self._shared.limits.max_message, logger=quiet)
+            if self.deflate:
+                self._protocol.extensions = [inflation()]
+        return self._protocol
 
     def eof_received(self) -> None:
         """End; returning ``None`` lets the transport close itself when it has written what is left."""
@@ -197,7 +220,7 @@ class Connection(asyncio.Protocol):
             text = str(data, "utf-8")
         except UnicodeDecodeError:  # RFC 6455, section 8.1
             self._end()
-            self._protocol.fail(CloseCode.INVALID_DATA, "text must be UTF-8")
+            self._library().fail(CloseCode.INVALID_DATA, "text must be UTF-8")
             return
         self._shared.stats.requests += 1
         self._carry_out(self._session.receive(text))
@@ -235,7 +258,7 @@ class Connection(asyncio.Protocol):
         """Send a close frame and give the client a while to answer it."""
         if not self._closing:
             self._end()
-            self._protocol.send_close(code, reason)
+            self._library().send_close(code, reason)
             self._flush()
 
     def drain(
@@ -264,7 +287,7 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         """Write what the protocol has to say; an empty string asks for the end of the stream."""
-        for data in self._protocol.data_to_send():
+        for data in self._protocol.data_to_send() if self._protocol else ():
             if data:
                 self._reply(data)
             else:
@@ -292,8 +315,7 @@ class Connection(asyncio.Protocol):
             self.abort()
         elif silent > timing.ping and not self._pinged and not self.paused:
             self._pinged = True
-            self._protocol.send_ping(b"")
-            self._flush()
+            self._reply(_PING)
 
     def _look_at_buffer(self, now: float) -> None:
         """See whether anything was taken of what waited at the last sweep."""

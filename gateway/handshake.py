@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
-from websockets.datastructures import MultipleValuesError
+from websockets.datastructures import Headers, MultipleValuesError
+from websockets.exceptions import InvalidHandshake
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from gateway.deflate import Negotiation
 from gateway.origins import OriginPolicy
+from gateway.upgrade import ordinary, switching
 
 Readiness = Callable[[], tuple[bool, dict[str, Any]]]
 
@@ -21,6 +24,9 @@ quiet = logging.getLogger("gateway.websockets")
 quiet.setLevel(logging.WARNING)
 
 log = logging.getLogger("gateway.handshake")
+
+_OFFERS = 64  # of extensions, whose answers are remembered: browsers make a handful
+_LONGEST_OFFER = 256  # characters
 
 
 class Answer(NamedTuple):
@@ -42,9 +48,36 @@ class Handshake:
         self._origins = origins
         self._readiness = readiness
         self._extensions = [Negotiation()] if compression else None
+        self._agreed = lru_cache(maxsize=_OFFERS)(self._negotiate)
 
     def answer(self, head: bytes) -> Answer:
         """The answer to a whole request head, up to and with its blank line; never raises."""
+        return self._welcome(head) or self._consider(head)
+
+    def _welcome(self, head: bytes) -> Answer | None:
+        """The answer to an ordinary request that is to be accepted, in a tenth of the time."""
+        request = ordinary(head)
+        if request is None or not self._origins.allows(request.origin, request.host):
+            return None
+        offer = request.extensions
+        if offer is None:
+            return Answer(switching(request.key), upgraded=True)
+        if len(offer) > _LONGEST_OFFER:
+            return None
+        try:
+            agreed = self._agreed(offer)
+        except InvalidHandshake:
+            return None
+        return Answer(switching(request.key, agreed), upgraded=True, deflate=agreed is not None)
+
+    def _negotiate(self, offer: str) -> str | None:
+        """Which of the extensions offered are agreed on, as the library says it. Raises ``InvalidHandshake``."""
+        protocol = ServerProtocol(extensions=self._extensions, logger=quiet)
+        agreed, _ = protocol.process_extensions(Headers({"Sec-WebSocket-Extensions": offer}))
+        return agreed
+
+    def _consider(self, head: bytes) -> Answer:
+        """The answer to any other request, by the library."""
         protocol = ServerProtocol(extensions=self._extensions, logger=quiet)
         protocol.receive_data(head)
         events = protocol.events_received()

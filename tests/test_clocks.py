@@ -15,6 +15,7 @@ MAY_ASK = {
     "cdc/capture.py": "the commit time of a gap, and the lag, less what the server's clock is ahead",
     "cdc/control.py": "how far the server's clock is ahead of ours",
     "cdc/reader.py": "the commit time of rows read from a table",
+    "gateway/upgrade.py": "the date in the answer to a handshake",
     "journal/aside.py": "the name of a file set aside",
     "journal/file.py": "when the journal was made, for people to read",
     "rowcast/log.py": "when a line was logged",
