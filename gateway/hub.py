@@ -1,11 +1,17 @@
-"""Who is live on what, and how far each channel has been handed out. No I/O of its own, no ``await``."""
+"""Who is live on what, and how far each channel has been handed out. No I/O of its own, no ``await``.
+
+A group larger than a slice is not written to in one go: its slices wait in one queue, which gives way to everything
+else after each. What comes meanwhile is written together with what a slice still waits for.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.filters import FilterIndex
 from gateway.frames import Run, runs
+from gateway.group import SLICE, Group, Part, Slice
 from gateway.stats import Stats
 from gateway.subscription import Mode, Subscription
 from journal.filter import Filter
@@ -13,8 +19,8 @@ from journal.types import Event, Shape
 
 MOST_WRITES = 10_000  # in one publish, and bytes: after so many everybody reads the rest in pages, which give way
 MOST_BYTES = 128 << 20
+MOST_WAITING = 1 << 20  # bytes that a group's slices wait for, after which the same is done
 
-Group = set[Subscription]
 Key = tuple[Filter | None, bool]  # the filter, and whether frames are compressed
 
 
@@ -39,15 +45,15 @@ class Topic:
         if group is None:
             if where is not None and (where, not deflate) not in self.groups:
                 self.filters.add(where)
-            group = self.groups[key] = set()
-        group.add(subscription)
+            group = self.groups[key] = Group()
+        group.join(subscription)
 
     def discard(self, subscription: Subscription) -> None:
         """Take it out of its group."""
         where, deflate = key = (subscription.where, subscription.sink.deflate)
         group = self.groups[key]
-        group.discard(subscription)
-        if not group:
+        group.leave(subscription)
+        if not group.slices:
             del self.groups[key]
             if where is not None and (where, not deflate) not in self.groups:
                 self.filters.remove(where)
@@ -56,33 +62,42 @@ class Topic:
 class Hub:
     """Groups of live subscriptions. ``demoted`` is told of each one that has to read the journal again.
 
-    ``shapes`` tells what a channel's rows look like, as ``JournalReader.shapes`` does.
+    ``soon`` has a function called in the next turn of the event loop. ``shapes`` tells what a channel's rows look like,
+    as ``JournalReader.shapes`` does.
     """
 
     def __init__(
         self,
         heads: Mapping[str, int],
         stats: Stats,
+        soon: Callable[[Callable[[], None]], object],
         demoted: Callable[[Subscription], None] = lambda _: None,
         shapes: Callable[[str], tuple[Shape, ...]] = lambda _: (),
     ) -> None:
         self.most_writes = MOST_WRITES
         self.most_bytes = MOST_BYTES
+        self.most_waiting = MOST_WAITING
+        self.demoted = demoted
         self._shapes = shapes
         self._topics = {channel: Topic(head, shapes(channel)) for channel, head in heads.items()}
         self._stats = stats
-        self.demoted = demoted
+        self._soon = soon
+        self._waiting: deque[Slice] = deque()  # the slice that was written to longest ago stands first
+        self._turning = False  # a turn is to come
 
     def __contains__(self, channel: str) -> bool:
         return channel in self._topics
 
     def published(self, channel: str) -> int:
-        """The newest offset handed to live subscriptions of ``channel``."""
+        """The newest offset handed to live subscriptions of ``channel``, or dealt out to them in the next turns."""
         return self._topics[channel].published
 
     def reached(self, subscription: Subscription) -> int:
         """The newest offset of which it has been sent whatever its filter lets pass."""
-        return self.published(subscription.channel) if subscription.mode is Mode.LIVE else subscription.offset
+        place = subscription.place
+        if place is None:
+            return subscription.offset
+        return place.sent if place.waits else self.published(subscription.channel)
 
     def settle(self, subscription: Subscription) -> bool:
         """Make a subscription live if it has everything that was published; tells whether it did."""
@@ -117,6 +132,8 @@ class Hub:
         for channel, batch in batches.items():
             if channel in self._topics:
                 self._publish(self._topics[channel], batch)
+        if self._waiting and not self._turning:
+            self._turn()
 
     def _reshape(self, topic: Topic, shapes: tuple[Shape, ...]) -> None:
         """A whole group gets one run of bytes: who is to be told of a shape in between reads pages, which tell it."""
@@ -125,8 +142,8 @@ class Hub:
             return
         newest, news = shapes[-1], shapes[-1].first > topic.published
         for group in list(topic.groups.values()):
-            asking = [subscription for subscription in group if subscription.columns is not None]
-            self._demote(topic, [one for one in asking if news or one.columns != newest.columns])
+            asking = [subscription for subscription in group.members if subscription.columns is not None]
+            self._demote([one for one in asking if news or one.columns != newest.columns])
 
     def _publish(self, topic: Topic, batch: list[Event]) -> None:
         if batch[0].offset != topic.published + 1:
@@ -136,7 +153,8 @@ class Hub:
         if topic.groups:
             writes, size = self._stats.writes, self._stats.bytes
             for run in runs(batch):
-                if self._stats.writes - writes >= self.most_writes or self._stats.bytes - size >= self.most_bytes:
+                much = self._stats.writes - writes >= self.most_writes or self._stats.bytes - size >= self.most_bytes
+                if much or any(place.group.size >= self.most_waiting for place in self._waiting):
                     self._send_to_journal(topic)
                     break
                 self._hand_out(topic, run)
@@ -147,33 +165,69 @@ class Hub:
         groups = topic.groups
         for deflate in (False, True):
             if group := groups.get((None, deflate)):
-                self._deliver(topic, group, run.whole(deflate), len(run.events))
+                self._deliver(topic, group, Part(run.whole(deflate), len(run.events), run.last))
         if topic.filters:
             for where, places in topic.filters.match(run.columns):
                 for deflate in (False, True):
                     if group := groups.get((where, deflate)):
-                        self._deliver(topic, group, run.some(places, deflate), len(places))
+                        self._deliver(topic, group, Part(run.some(places, deflate), len(places), run.last))
 
-    def _deliver(self, topic: Topic, group: Group, data: bytes, events: int) -> None:
+    def _deliver(self, topic: Topic, group: Group, part: Part) -> None:
+        """At once to a group of one slice that has everything; the slices of others wait for their turn."""
+        if alone := group.alone:
+            self._write(alone, part)
+        else:
+            self._waiting += group.add(part, topic.published)
+
+    def _turn(self) -> None:
+        """Write to slices that wait, to about as many connections as fill one."""
+        room = SLICE
+        self._turning = False
+        try:
+            while self._waiting and room > 0:
+                place = self._waiting.popleft()
+                room -= len(place.members)
+                if place.members:  # else they have left since
+                    self._advance(place)
+        finally:
+            if self._waiting:
+                self._turning = True
+                self._soon(self._turn)
+
+    def _advance(self, place: Slice) -> None:
+        part, count = place.group.due(place)
+        try:
+            self._write(place, part)
+        except Exception:  # whatever went wrong, nobody must wait in silence: they come back
+            for subscription in list(place.members):
+                subscription.sink.abort()
+            raise
+        if place.members:
+            place.group.written(place, part, count)
+            if place.waits:
+                self._waiting.append(place)
+
+    def _write(self, place: Slice, part: Part) -> None:
         late: list[Subscription] = []
-        for subscription in group:
+        members, data = place.members, part.data
+        for subscription in members:
             sink = subscription.sink
             if sink.paused:
                 late.append(subscription)
             else:
                 sink.send(data)
-        served = len(group) - len(late)
-        self._stats.deliveries += served * events
+        served = len(members) - len(late)
+        self._stats.deliveries += served * part.events
         self._stats.writes += served
         self._stats.bytes += served * len(data)
         if late:
-            self._demote(topic, late)
+            self._demote(late)
 
-    def _demote(self, topic: Topic, late: Sequence[Subscription]) -> None:
+    def _demote(self, late: Sequence[Subscription]) -> None:
         for subscription in late:
-            subscription.offset = topic.published
+            subscription.offset = self.reached(subscription)
             subscription.mode = Mode.REPLAYING
-            topic.discard(subscription)
+            self._topics[subscription.channel].discard(subscription)
             self._stats.demotions += 1
             self.demoted(subscription)
 
@@ -186,4 +240,4 @@ class Hub:
 
     def _send_to_journal(self, topic: Topic) -> None:
         for group in list(topic.groups.values()):
-            self._demote(topic, list(group))
+            self._demote(group.members)

@@ -76,7 +76,7 @@ class Gateway:
         """Listen. Raises ``OSError`` when the port is taken, ``UnknownChannel`` when the journal lacks a channel."""
         loop = asyncio.get_running_loop()
         heads = {channel: self._journal.head(channel) for channel in self._channels}
-        hub = Hub(heads, self.stats, shapes=self._journal.shapes)
+        hub = Hub(heads, self.stats, loop.call_soon, shapes=self._journal.shapes)
         replay = Replay(self._journal, hub, self.stats)
         hub.demoted = replay.enqueue
         self._shared = Shared(

@@ -7,10 +7,13 @@ hub (``LIVE``), and may go to and fro between the two any number of times.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.wire import Subscribe
 from journal.filter import Filter
+
+if TYPE_CHECKING:
+    from gateway.group import Slice
 
 
 class Mode(IntEnum):
@@ -38,9 +41,9 @@ class Sink(Protocol):
 
 
 class Subscription:
-    """A channel, a cursor and a mode. While it is live its offset is the hub's, and ``offset`` is out of date."""
+    """A channel, a cursor and a mode. While it is live, ``Hub.reached`` knows its offset; ``offset`` is out of date."""
 
-    __slots__ = ("channel", "columns", "mode", "offset", "queued", "sink", "told", "where")
+    __slots__ = ("channel", "columns", "mode", "offset", "place", "queued", "sink", "told", "where")
 
     def __init__(
         self, channel: str, sink: Sink, offset: int, where: Filter | None = None, *, schema: bool = False
@@ -49,6 +52,7 @@ class Subscription:
         self.sink = sink
         self.offset = offset
         self.mode = Mode.REPLAYING
+        self.place: Slice | None = None  # in its group, while it is live
         self.where = where
         self.columns: bytes | None = b"" if schema else None  # as its client was told them; None: it does not ask
         self.told = offset  # where a client with a filter knows itself to be, at least

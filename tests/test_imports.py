@@ -37,7 +37,7 @@ PURE = {
         "temporal",
         "values",
     ],
-    "gateway": ["filters", "frames", "hub", "session", "subscription", "wire"],
+    "gateway": ["filters", "frames", "group", "hub", "session", "subscription", "wire"],
     "journal": ["columns", "filter"],
 }
 SHELL_LIBRARIES = {"asyncio", "socket", "threading", "pymysql", "pymysqlreplication", "apsw", "sqlite3", "websockets"}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gateway.hub import Hub
@@ -23,6 +24,11 @@ def texts(data: bytes) -> Iterator[bytes]:
             at += size
         yield data[at : at + length]
         at += length
+
+
+def soon(function: Callable[[], None]) -> None:
+    """What a hub has called in the next turn of the loop that runs."""
+    asyncio.get_running_loop().call_soon(function)
 
 
 class Recorder:

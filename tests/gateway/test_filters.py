@@ -20,7 +20,7 @@ from journal.types import GAP, INSERT, Event
 from tests.gateway.clients import client
 from tests.gateway.conftest import MakeGateway
 from tests.gateway.memory import MemoryJournal
-from tests.gateway.recorder import Recorder
+from tests.gateway.recorder import Recorder, soon
 from tests.gateway.stored import StoredJournal
 from tests.journal.selecting import Row, Where, concerned, event, message, passes, rows, wheres
 from tests.waiting import until
@@ -97,7 +97,7 @@ class Bench:
         self.journal = MemoryJournal([CHANNEL])
         self.journal.delay = lambda: asyncio.sleep(0)
         self.stats = Stats()
-        self.hub = Hub({CHANNEL: 0}, self.stats)
+        self.hub = Hub({CHANNEL: 0}, self.stats, soon)
         self.replay = Replay(self.journal, self.hub, self.stats)
         self.hub.demoted = self.replay.enqueue
         self.filters = Filters()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from gateway.frames import LIVE_SLICE
@@ -17,8 +19,14 @@ def demoted() -> list[Subscription]:
 
 
 @pytest.fixture
-def hub(demoted: list[Subscription]) -> Hub:
-    return Hub({"a": 0, "b": 7}, Stats(), demoted.append)
+def turns() -> list[Callable[[], None]]:
+    """What the hub has asked the loop for."""
+    return []
+
+
+@pytest.fixture
+def hub(demoted: list[Subscription], turns: list[Callable[[], None]]) -> Hub:
+    return Hub({"a": 0, "b": 7}, Stats(), turns.append, demoted.append)
 
 
 def events(channel: str, first: int, last: int, size: int = 0) -> list[Event]:

@@ -12,7 +12,7 @@ from gateway.subscription import Mode, Subscription
 from journal.errors import JournalError
 from journal.types import Event
 from tests.gateway.memory import MemoryJournal
-from tests.gateway.recorder import Recorder
+from tests.gateway.recorder import Recorder, soon
 from tests.waiting import until
 
 CHANNEL = "cctv_updates"
@@ -25,7 +25,7 @@ class Bench:
         self.journal = MemoryJournal([CHANNEL])
         self.journal.append(CHANNEL, [b"{}"] * kept)
         self.stats = Stats()
-        self.hub = Hub({CHANNEL: kept}, self.stats)
+        self.hub = Hub({CHANNEL: kept}, self.stats, soon)
         self.replay = Replay(self.journal, self.hub, self.stats)
         self.hub.demoted = self.replay.enqueue
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+import gateway.group
 import gateway.hub
 import gateway.replay
 from gateway.frames import runs
@@ -71,7 +72,7 @@ class Handover(RuleBasedStateMachine):
             self._patch.setattr(logging.getLogger(name), "disabled", True)
         self._patch.setattr(gateway.replay, "SLICE", SLICE)
         self._patch.setattr(gateway.hub, "runs", partial(runs, size=SLICE))
-        self._patch.setattr(gateway.hub, "set", InOrder, raising=False)
+        self._patch.setattr(gateway.group, "set", InOrder, raising=False)
         self._folder = tempfile.TemporaryDirectory(prefix="rowcast-model-", dir=MEMORY)
         self._since_kill = 0
 
@@ -79,9 +80,12 @@ class Handover(RuleBasedStateMachine):
         room=st.sampled_from([100, 1_000, 100_000]),
         tail=st.sampled_from([0, 3_000, 1 << 20]),
         kept=st.sampled_from([0, 10, 30]),
+        size=st.integers(1, CLIENTS),
     )
-    def begin(self, room: int, tail: int, kept: int) -> None:
-        """A journal that holds a few rows, and everybody there."""
+    def begin(self, room: int, tail: int, kept: int, size: int) -> None:
+        """A journal that holds a few rows, and everybody there; so many make a slice of a group."""
+        for module in (gateway.group, gateway.hub):
+            self._patch.setattr(module, "SLICE", size)
         self.world = World(Path(self._folder.name), clients=CLIENTS, room=room, tail=tail, page=PAGE_EVENTS)
         self.world.commit([("a", 10)] * kept)
         self.world.settle()
