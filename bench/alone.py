@@ -40,6 +40,7 @@ async def serve() -> None:
         gateway = Gateway(
             journal, channels=[CHANNEL], host="127.0.0.1", port=0, origins=[], readiness=lambda: (True, {})
         )
+        journal.writing = gateway.writing
         await gateway.start()
         gateway.set_source("live", 0)
         handoff = Handoff(asyncio.get_running_loop())

@@ -15,6 +15,7 @@ from gateway.heartbeat import AT_ONCE, Round, Source
 from gateway.hub import Hub
 from gateway.limits import Limits, Timing
 from gateway.origins import OriginPolicy, is_loopback
+from gateway.pace import Pace
 from gateway.replay import Replay
 from gateway.session import Rules
 from gateway.stats import Stats
@@ -65,6 +66,7 @@ class Gateway:
         self._limits = Limits(max_buffer, max_subscriptions, max_message)
         self._timing = timing or Timing()
         self.stats = Stats()
+        self._pace = Pace()
         self._source = Source()
         self._doors: dict[Door, float] = {}  # in the order of their opening
         self._admission = Admission(self.stats)
@@ -76,7 +78,7 @@ class Gateway:
         """Listen. Raises ``OSError`` when the port is taken, ``UnknownChannel`` when the journal lacks a channel."""
         loop = asyncio.get_running_loop()
         heads = {channel: self._journal.head(channel) for channel in self._channels}
-        hub = Hub(heads, self.stats, loop.call_soon, shapes=self._journal.shapes)
+        hub = Hub(heads, self.stats, self._pace.soon, shapes=self._journal.shapes)
         replay = Replay(self._journal, hub, self.stats)
         hub.demoted = replay.enqueue
         self._shared = Shared(
@@ -106,6 +108,10 @@ class Gateway:
         published offset are equal whenever anything else runs.
         """
         self._shared.hub.publish(events)
+
+    def writing(self, begun: bool) -> None:
+        """To be told when a commit of the journal begins and when it has ended: large groups wait for it a while."""
+        self._pace.writing(begun)
 
     def set_source(self, state: SourceState, lag_ms: int) -> None:
         """Say how the source is; everybody is told at once when ``state`` changes, else with the next heartbeat."""

@@ -9,28 +9,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal, NoReturn, Self, TypeVar
+from typing import Literal, NoReturn, Self
 
 from journal.aside import set_aside, was_ours
 from journal.channel import Channel
 from journal.errors import JournalDamaged, JournalError, JournalReplaced, UnknownChannel
+from journal.outlast import outlast
 from journal.pages import Ask, PageReader
 from journal.schema import MAX_OFFSET, new_epoch
 from journal.types import ChannelState, Event, Shape, Transaction
 from journal.writer import Commit, Writer
-
-T = TypeVar("T")
 
 
 class SqliteJournal:
     """A ``JournalReader`` that can also be written; made by ``open``, ended by ``close``.
 
     ``notices`` tell what had to be done when it was opened. ``renewed`` is called when a new epoch has begun, before
-    any event of it is visible.
+    any event of it is visible. ``writing`` is told when a commit begins and when it has ended.
     """
 
     def __init__(
@@ -38,6 +37,7 @@ class SqliteJournal:
     ) -> None:
         self.notices = tuple(notices)
         self.renewed: Callable[[], None] = lambda: None
+        self.writing: Callable[[bool], None] = lambda _: None
         self._writer = writer
         self._thread = thread  # the only one in which ``_writer`` is touched
         self._channels = channels
@@ -74,7 +74,7 @@ class SqliteJournal:
         start = partial(_start, Path(path), channels, sync, tail_bytes // max(len(channels), 1), clock, written=written)
         begin = partial(_start_anew, Path(path), start, carry_over) if carry_over else start
         try:
-            writer, served, notices = await _outlast(thread.submit(begin))
+            writer, served, notices = await outlast(thread.submit(begin))
         except BaseException:
             thread.shutdown(wait=False)
             raise
@@ -198,8 +198,8 @@ class SqliteJournal:
         self._closed = True
         for channel in self._channels.values():
             channel.wake()
-        await _outlast(self._thread.submit(self._pages.close))
-        await _outlast(self._thread.submit(self._writer.close))
+        await outlast(self._thread.submit(self._pages.close))
+        await outlast(self._thread.submit(self._writer.close))
         self._thread.shutdown(wait=False)
 
     async def _commit(self, work: Callable[[], Commit]) -> Commit:
@@ -212,13 +212,17 @@ class SqliteJournal:
         events again by the publish that follows.
         """
         if (task := asyncio.current_task()) and task.cancelling():
-            await asyncio.sleep(0)  # a cancellation that ``_outlast`` held back is due; what follows may not suspend
+            await asyncio.sleep(0)  # a cancellation that ``outlast`` held back is due; what follows may not suspend
         await self._turn.acquire()
         try:
             self._require_open()
             if self._claims:
                 await self._settle_claims()
-            done = await _outlast(self._thread.submit(work))
+            self.writing(True)
+            try:
+                done = await outlast(self._thread.submit(work))
+            finally:
+                self.writing(False)
             # No await from here to the caller.
             if done.state is not self._state:
                 self._failed = None
@@ -240,7 +244,7 @@ class SqliteJournal:
         if any(offset > self.head(channel) for channel, offset in self._claims.items()):
             epoch = new_epoch()
             self._pages.expect(epoch)
-            self._adopt(await _outlast(self._thread.submit(partial(self._writer.renew, epoch))))
+            self._adopt(await outlast(self._thread.submit(partial(self._writer.renew, epoch))))
             self.renewed()
         self._claims.clear()
 
@@ -317,34 +321,3 @@ def _start(
         writer.close()
         raise
     return writer, served, [f"{path} begins a new epoch: {writer.doubt}."] if writer.doubt else []
-
-
-async def _outlast(future: Future[T]) -> T:
-    """Wait for work in a thread to end, through any cancellation; that is delivered at the caller's next await.
-
-    The work cannot be stopped, and what it did must not be lost: a caller cancelled while its commit runs would
-    otherwise never learn that the events are durable, and never publish them.
-    """
-    cancelled = False
-    while not future.done():
-        try:
-            await _wait(future)
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled and (task := asyncio.current_task()):
-        task.uncancel()  # the request is made again, not once more: timeouts count them
-        task.cancel()
-    return future.result()
-
-
-async def _wait(future: Future[T]) -> None:
-    # Not asyncio.wrap_future: cancelling that would lose the result.
-    loop = asyncio.get_running_loop()
-    woken = loop.create_future()
-    future.add_done_callback(lambda _: loop.call_soon_threadsafe(_wake, woken))
-    await woken
-
-
-def _wake(woken: asyncio.Future[None]) -> None:
-    if not woken.done():
-        woken.set_result(None)

@@ -62,6 +62,7 @@ class _Serve:
             await self._look_at_source()
             self._gateway = self._make_gateway()
             self._journal.renewed = self._new_epoch
+            self._journal.writing = self._gateway.writing
             self._capture = self._make_capture()
             await stack.enter_async_context(self._serving(self._gateway))
             if self._with_api:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.frames import LIVE_SLICE
+from gateway.group import SLICE
 from gateway.hub import Hub
 from gateway.stats import Stats
 from gateway.subscription import Mode, Subscription
@@ -142,3 +143,58 @@ def test_counting(hub: Hub) -> None:
     hub.publish(events("a", 1, 3))
     assert hub._stats.deliveries == 6
     assert hub._stats.demotions == 0
+
+
+def test_a_large_group_is_dealt_out_in_slices(hub: Hub, turns: list[Callable[[], None]]) -> None:
+    """One slice is written to at once, the others in the next turns; newer rows go out with those they wait for."""
+    sinks = [live(hub)[1] for _ in range(2 * SLICE + 1)]
+    hub.publish(events("a", 1, 1))
+    assert sorted(len(sink.frames) for sink in sinks) == [0] * (SLICE + 1) + [1] * SLICE
+    hub.publish(events("a", 2, 2))
+    while turns:
+        writes = hub._stats.writes
+        assert len(turns) == 1
+        turns.pop()()
+        assert hub._stats.writes - writes < 2 * SLICE
+    assert all(sink.offsets == [1, 2] for sink in sinks)
+    assert hub._stats.writes == 3 * SLICE + 1
+
+
+def test_a_small_group_does_not_wait_for_a_large_one(hub: Hub) -> None:
+    """Who shares its rows with few gets them at once, whatever else is being dealt out."""
+    for _ in range(2 * SLICE):
+        live(hub)
+    hub.publish(events("a", 1, 1))
+    _, other = live(hub, "b")
+    hub.publish(events("b", 8, 8))
+    assert other.offsets == [8]
+
+
+def test_too_much_to_wait_for_is_left_to_the_journal(
+    hub: Hub, turns: list[Callable[[], None]], demoted: list[Subscription]
+) -> None:
+    """Slices that wait for more than the bound read it in pages, each from where it was."""
+    clients = [live(hub) for _ in range(2 * SLICE)]
+    hub.publish(events("a", 1, 1))
+    hub.most_waiting = 4 * LIVE_SLICE
+    hub.publish(events("a", 2, 100, size=LIVE_SLICE // 2))
+    assert len(demoted) == 2 * SLICE
+    assert sorted(subscription.offset for subscription, _ in clients) == [0] * SLICE + [1] * SLICE
+    assert all(sink.offsets == list(range(1, subscription.offset + 1)) for subscription, sink in clients)
+    while turns:
+        turns.pop()()
+
+
+def test_who_cannot_be_written_to_is_cut_off(hub: Hub, turns: list[Callable[[], None]]) -> None:
+    """When writing to a slice fails for a reason nobody thought of, its connections end, and the others get theirs."""
+    clients = [live(hub)[1] for _ in range(2 * SLICE)]
+    hub.publish(events("a", 1, 1))
+    waiting = [sink for sink in clients if not sink.frames]
+    del waiting[0].frames
+    hub.publish(events("a", 2, 2))
+    with pytest.raises(AttributeError):
+        turns.pop()()
+    while turns:
+        turns.pop()()
+    assert all(sink.aborted for sink in waiting)
+    assert all(sink.offsets == [1, 2] for sink in clients if sink not in waiting)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.models.mutation import Mutant
 
-HANDOVER = "handover"
+HANDOVER, FANOUT = "handover", "fanout"
 
 MUTANTS = (
     Mutant(
@@ -198,5 +198,77 @@ MUTANTS = (
         "gateway.session:Session._unsubscribe",
         "closed=closed",
         "closed=None",
+    ),
+    Mutant(
+        "slice-joined-behind",
+        FANOUT,
+        "a subscription that has everything joins a slice that waits",
+        "gateway.group:Group.join",
+        "place.waits or ",
+        "",
+    ),
+    Mutant(
+        "slice-one-back",
+        FANOUT,
+        "a slice that begins to wait is said to have one event less than it was sent",
+        "gateway.group:Group.add",
+        "place.sent = published",
+        "place.sent = published - 1",
+    ),
+    Mutant(
+        "slice-begins-late",
+        FANOUT,
+        "a slice that begins to wait passes over the part it waits for",
+        "gateway.group:Group.add",
+        "place.next = self._end - 1",
+        "place.next = self._end",
+    ),
+    Mutant(
+        "newest-part-only",
+        FANOUT,
+        "of several parts that a slice waits for, only the last is written",
+        "gateway.group:Group.due",
+        "self._parts[start:end]",
+        "self._parts[end - 1 : end]",
+    ),
+    Mutant(
+        "part-let-go-early",
+        FANOUT,
+        "a part is let go of when the first slice was written to",
+        "gateway.group:Group._trim",
+        "oldest = min(",
+        "oldest = max(",
+    ),
+    Mutant(
+        "emptied-slice-is-open",
+        FANOUT,
+        "a slice that everybody has left takes in those who come",
+        "gateway.hub:Hub._advance",
+        "if place.members:",
+        "if True:",
+    ),
+    Mutant(
+        "slice-not-put-back",
+        FANOUT,
+        "a slice that waits for more than one piece is written to once",
+        "gateway.hub:Hub._advance",
+        "self._waiting.append(place)",
+        "pass",
+    ),
+    Mutant(
+        "turn-forgotten",
+        FANOUT,
+        "slices wait and no turn is asked for",
+        "gateway.hub:Hub._turn",
+        "self._soon(self._turn)",
+        "pass",
+    ),
+    Mutant(
+        "reached-ahead-of-the-slice",
+        FANOUT,
+        "a subscription is said to have what its slice waits for",
+        "gateway.hub:Hub.reached",
+        "place.sent if place.waits else ",
+        "",
     ),
 )

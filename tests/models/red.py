@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from tests.models.capture import Capture
+from tests.models.fanout import Fanout
 from tests.models.handover import Handover
 from tests.models.mutation import Mutant, applied
 
-MODELS: dict[str, type[RuleBasedStateMachine]] = {"capture": Capture, "handover": Handover}
+MODELS: dict[str, type[RuleBasedStateMachine]] = {"capture": Capture, "fanout": Fanout, "handover": Handover}
 
 # The same schedules on every run, so that whether a mutant is caught is no matter of luck.
 CERTAIN = settings(

@@ -6,12 +6,17 @@ from tests.models.mutants import MUTANTS
 from tests.models.mutation import Mutant, changed
 from tests.models.red import finding, run
 
-QUICK = ("overlap-ignored", "await-before-publish", "demoted-one-back", "page-one-back")
+QUICK = ("overlap-ignored", "await-before-publish", "demoted-one-back", "page-one-back", "slice-one-back")
 
 
 def test_every_client_sees_each_offset_once() -> None:
     """Rows, clients that come, stall, go and come back, retention, kills, restored copies: offsets stay contiguous."""
     run("handover", 60)
+
+
+def test_every_slice_gets_each_event_once() -> None:
+    """Turns, joins, leaves, full buffers, filters and holes in any order: what is reached is what was sent."""
+    run("fanout", 150)
 
 
 def test_every_committed_row_arrives_once() -> None:

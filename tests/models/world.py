@@ -82,6 +82,7 @@ class World:
             ahead=self.journal.doubt,
         )
         self.journal.renewed = self._renewed
+        self.journal.writing = self.gateway.writing
         self.loop.complete(self.gateway.start())
         self.gateway.set_source("live", 0)
         self._capture()
