@@ -37,7 +37,7 @@ class Group:
     __slots__ = ("_first", "_open", "_parts", "size", "slices")
 
     def __init__(self) -> None:
-        self.slices: set[Slice] = set()
+        self.slices: dict[Slice, None] = {}  # in the order of their beginning
         self.size = 0
         self._parts: list[Part] = []
         self._first = 0  # the number of the first of them
@@ -61,7 +61,7 @@ class Group:
         place = self._open
         if place is None or place.waits or len(place.members) >= SLICE:
             place = self._open = Slice(self)
-            self.slices.add(place)
+            self.slices[place] = None
         place.members.add(subscription)
         subscription.place = place
 
@@ -72,7 +72,7 @@ class Group:
         subscription.place = None
         place.members.discard(subscription)
         if not place.members:
-            self.slices.discard(place)
+            del self.slices[place]
             if self._open is place:
                 self._open = None
             self._trim()
