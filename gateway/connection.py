@@ -15,6 +15,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from gateway.backlog import Backlog, water_marks, weigh
 from gateway.deflate import inflation
 from gateway.frames import control_frame
 from gateway.handshake import quiet
@@ -55,6 +56,7 @@ class Connection(asyncio.Protocol):
     """A client after its opening handshake. Takes over ``transport`` from the door (``set_protocol``)."""
 
     __slots__ = (
+        "_backlog",
         "_closing",
         "_heard",
         "_message",
@@ -82,13 +84,13 @@ class Connection(asyncio.Protocol):
         self._heard = shared.now()
         self._pinged = False
         self._closing = False
+        self._backlog: Backlog | None = None
         self._written = 0  # bytes, ever
         self._taken = 0  # of these, gone from the write buffer at the last sweep
         self._waiting: float | None = None  # since when the write buffer has held something, and nothing was taken
         self._owed = 0  # bytes of answers written since the buffer went over its bound
         self.paused = False
-        high = shared.limits.max_buffer
-        transport.set_write_buffer_limits(high, high // 4)
+        transport.set_write_buffer_limits(*water_marks(shared.limits.max_buffer))
         shared.connections.add(self)
         shared.stats.connections += 1
         shared.stats.accepted += 1
@@ -102,9 +104,8 @@ class Connection(asyncio.Protocol):
         for start in range(done, len(data), _FEED):
             if self._transport.is_closing():
                 return
-            protocol = self._library()
-            protocol.receive_data(data[start : start + _FEED])
-            for event in protocol.events_received():
+            self._library().receive_data(data[start : start + _FEED])
+            for event in self._library().events_received():
                 self._take(cast(Frame, event))
             self._flush()
 
@@ -161,6 +162,8 @@ class Connection(asyncio.Protocol):
         """Write frames. For data the caller has looked at ``paused``."""
         self._written += len(data)
         self._transport.write(data)
+        if self._backlog or self._transport.get_write_buffer_size():
+            self._backlog = weigh(self._backlog, self._transport, self._written, self._shared.limits.max_buffer)
 
     def tell(self, frame: bytes) -> None:
         """Write what may as well be left out: a heartbeat, and how far those have come whose filter hides it."""

@@ -12,7 +12,7 @@ MAX_HEAD = 16 * 1024  # bytes of an HTTP request's head
 class Limits:
     """What one connection may use."""
 
-    max_buffer: int = 1 << 20  # bytes waiting to be sent, over which it gets no more data
+    max_buffer: int = 1 << 20  # bytes of memory for what waits to be sent
     max_subscriptions: int = 64
     max_message: int = 64 * 1024  # bytes of one client message
 

@@ -81,7 +81,7 @@ class Gateway(Struct, frozen=True):
     origins: Annotated[
         tuple[Origin, ...], _about("pages that may connect, as `https://host`, or `*`; none: our own and loopback")
     ] = ()
-    max_buffer: Annotated[Size, _about("bytes waiting for a slow client before it falls back to replay")] = 1 << 20
+    max_buffer: Annotated[Size, _about("memory for what waits for a slow client; then it replays, bytes")] = 1 << 20
     max_subscriptions: Annotated[int, Meta(ge=1), _about("subscriptions of one connection")] = 64
     max_message: Annotated[Size, _about("largest message a client may send, bytes")] = 64 << 10
     compression: Annotated[bool, _about("compress larger frames for clients that can, once for all of them")] = True

@@ -95,6 +95,9 @@ class Link(asyncio.Transport):
             self.beyond += bytes(data).count(b'{"channel"')
         self._buffer += data
         self._send()
+        self._look()
+
+    def _look(self) -> None:
         if len(self._buffer) > self._high and not self._full:
             self._full = True
             self._protocol.pause_writing()
@@ -133,6 +136,7 @@ class Link(asyncio.Transport):
         """When to ask for a pause, and when for more."""
         self._high = 64 * 1024 if high is None else high
         self._low = self._high // 4 if low is None else low
+        self._look()
 
     def get_write_buffer_size(self) -> int:
         """Bytes that wait for the client."""
