@@ -68,9 +68,11 @@ PACKED = ROWS | {QUERY, TABLE_MAP, XID, XA_PREPARE}
 
 IGNORABLE_FLAG = 0x80
 HEADER_SIZE = 19
-_HEADER = struct.Struct("<IBIIIH").unpack_from
+unpack_header = struct.Struct("<IBIIIH").unpack_from
+"""The fields of a ``Header``, from a place in a buffer."""
 _MARIADB_GTID = struct.Struct("<QIB").unpack_from
-_CRC_OF_ALL = 0x2144DF1C  # the CRC-32 of any data with its own little-endian CRC-32 behind it
+CRC_OF_ALL = 0x2144DF1C
+"""The CRC-32 of any data with its own little-endian CRC-32 behind it."""
 _CHECKSUM_CRC32 = 1
 
 
@@ -88,7 +90,9 @@ class Header(NamedTuple):
 def parse_header(event: bytes) -> Header:
     """The 19 bytes that begin every event."""
     try:
-        return tuple.__new__(Header, _HEADER(event))  # what _make does, without its steps: there is one for each event
+        return tuple.__new__(
+            Header, unpack_header(event)
+        )  # what _make does, without its steps: there is one for each event
     except struct.error:
         raise MalformedEvent(f"an event of {len(event)} bytes is shorter than its header") from None
 
@@ -103,7 +107,7 @@ def check_crc(event: bytes) -> None:
 
     Artificial events, without a timestamp, may carry none.
     """
-    if zlib.crc32(event) != _CRC_OF_ALL and any(event[:4]):
+    if zlib.crc32(event) != CRC_OF_ALL and any(event[:4]):
         raise MalformedEvent(f"an event of type {event[4]} fails its checksum: it was damaged on disk or on the way")
 
 

@@ -1,17 +1,39 @@
-"""Cuts the server's byte stream into packets, many of them per read."""
+"""Cuts the server's byte stream into packets, many of them per read, and finds the event in each."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from cdc.errors import MalformedEvent
 
 _LARGEST = 0xFFFFFF  # a payload of this size is continued in the next packet
 _HEAD = struct.Struct("<I").unpack_from  # three bytes of size and the sequence number
+_OK = 0  # the first byte of a payload that is an event; any other begins the server's last word
+_KIND = 5  # where an event's type stands in such a payload, behind that byte and the timestamp
+
+
+class Packets(NamedTuple):
+    """Events of one read, where they lie: the event ``i`` is ``data[begins[i]:ends[i]]``, of the type ``kinds[i]``.
+
+    ``farewell`` is the payload of the packet that came behind them and is no event; None when there was none.
+    """
+
+    data: bytes
+    begins: list[int]
+    ends: list[int]
+    kinds: bytearray
+    farewell: bytes | None = None
+
+    def events(self) -> Iterator[bytes]:
+        """Each event by itself."""
+        for begin, end in zip(self.begins, self.ends, strict=True):
+            yield self.data[begin:end]
 
 
 class PacketCutter:
-    """Bytes in, whole packet payloads out: a 3-byte length and a sequence number before each.
+    """Bytes in, whole packets out: a 3-byte length and a sequence number before each.
 
     Payloads of 16 MiB and more arrive in pieces and leave joined. Pure: it knows no socket.
     """
@@ -22,14 +44,17 @@ class PacketCutter:
         self._sequence = sequence
         self._pieces: list[bytes] = []
 
-    def feed(self, data: bytes | memoryview) -> list[bytes]:
-        """The payloads that ``data`` completes, in order; raises MalformedEvent when one is missing."""
+    def feed(self, data: bytes | memoryview) -> list[Packets]:
+        """The packets that ``data`` completes, in order; raises MalformedEvent when one is missing."""
         if len(data) < self._missing:
             self._held.append(bytes(data))
             self._missing -= len(data)
             return []
         buffer = b"".join([*self._held, data])
-        packets: list[bytes] = []
+        begins: list[int] = []
+        ends: list[int] = []
+        kinds = bytearray()
+        farewell: bytes | None = None
         at, have, due = 0, len(buffer), self._sequence
         end = 4
         while end <= have:
@@ -43,18 +68,32 @@ class PacketCutter:
                 raise MalformedEvent(f"packet {sequence} came where {due} was due")
             due = sequence + 1 & 0xFF
             if size == _LARGEST or self._pieces:
-                self._join(buffer[at + 4 : end], packets)
-            else:
-                packets.append(buffer[at + 4 : end])
+                self._held, self._missing, self._sequence = [], 0, due
+                joined = self._join(buffer[at + 4 : end])
+                return [*_some(Packets(buffer, begins, ends, kinds)), *joined, *self.feed(memoryview(buffer)[end:])]
+            if size <= _KIND or buffer[at + 4] != _OK:
+                farewell = buffer[at + 4 : end]
+                break
+            begins.append(at + 5)
+            ends.append(end)
+            kinds.append(buffer[at + 4 + _KIND])
             at = end
             end = at + 4
         self._held, self._sequence = [buffer[at:]], due
         self._missing = end - have
-        return packets
+        return _some(Packets(buffer, begins, ends, kinds, farewell))
 
-    def _join(self, piece: bytes, packets: list[bytes]) -> None:
+    def _join(self, piece: bytes) -> list[Packets]:
         """Hold a piece of a large payload until its last one, the first that is not full, is there."""
         self._pieces.append(piece)
-        if len(piece) < _LARGEST:
-            packets.append(b"".join(self._pieces))
-            self._pieces.clear()
+        if len(piece) == _LARGEST:
+            return []
+        payload = b"".join(self._pieces)
+        self._pieces.clear()
+        if payload[0] != _OK:
+            return [Packets(payload, [], [], bytearray(), payload)]
+        return [Packets(payload, [1], [len(payload)], bytearray(payload[_KIND : _KIND + 1]))]
+
+
+def _some(packets: Packets) -> list[Packets]:
+    return [packets] if packets.begins or packets.farewell is not None else []

@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from cdc.assembler import Assembler
 from cdc.backfill import Backfill
 from cdc.committed import Committed, Piece
 from cdc.control import ConnectArgs, Control, Server
 from cdc.errors import MalformedEvent, PositionLost, ReplicaBehind, SourceError
-from cdc.events import is_heartbeat
+from cdc.events import HEARTBEAT
 from cdc.fetch import Request, TableChannel, fetch
 from cdc.handoff import Closed, Handoff
 from cdc.hidden import HiddenTypes
 from cdc.position import Checkpoint, Fingerprint, GtidState, Position, Written, log_order
 from cdc.present import Present, look
 from cdc.rows import Decoder, Shape, compile_decoder
+from cdc.shortcut import Shortcut
 from cdc.source import BinlogSource
 from cdc.tablemap import TableMap
 from cdc.tables import Capture
@@ -157,7 +157,7 @@ class Reader:
         self._source.open(start, server.flavour)
         self._handoff.call(self._connected, server)
         self._origin.hidden.follow(server.identity)
-        assembler = Assembler(
+        assembler = Shortcut(
             server.flavour,
             [Capture(c.channel, c.schema, c.table, c.events) for c in self._origin.channels],
             lambda channel, table: self._origin.decoder(channel, table, server.charsets, assembler.written),
@@ -176,19 +176,17 @@ class Reader:
             # Another log lies under our coordinates, and they point into the middle of one of its events.
             raise PositionLost(f"no transaction begins at {start}: {error}", "reset") from error
 
-    def _pump(
-        self, assembler: Assembler, overlap: Overlap, backfill: Backfill, end: Position, control: Control
-    ) -> None:
+    def _pump(self, assembler: Shortcut, overlap: Overlap, backfill: Backfill, end: Position, control: Control) -> None:
         target = log_order(end.file, end.offset)
         caught_up = False
-        for event in self._source.events():
-            committed = assembler.feed(event)
+        steps = (step for packets in self._source.reads() for step in assembler.steps(packets))
+        for kind, committed in steps:
             if committed is not None:
                 if not backfill.done or self._present or self._altered:
                     self._newest = committed._replace(changes=(), unread={}, in_pieces=False)
                 if overlap.is_new(committed):
                     self._handoff.put(backfill.admit(committed))
-            elif is_heartbeat(event):
+            elif kind == HEARTBEAT:
                 _check_log(control, assembler)
                 caught_up = False  # say it again: the server has nothing more
             if not caught_up and log_order(assembler.file, assembler.offset) >= target:
@@ -204,7 +202,7 @@ class Reader:
                     self._present = look(control, self._origin.channels, gtids=False)
                     target, caught_up = log_order(self._present.place.file, self._present.place.offset), False
 
-    def _note(self, capture: Capture, assembler: Assembler) -> None:
+    def _note(self, capture: Capture, assembler: Shortcut) -> None:
         """A statement was read that may give a captured table other columns."""
         self._altered = True
         self._origin.hidden.altered(capture.schema, capture.table, log_order(assembler.file, assembler.offset))
@@ -269,7 +267,7 @@ def _missing(checkpoint: Checkpoint, server: Server, end: Position) -> str:
     return captured.beyond(there)
 
 
-def _check_log(control: Control, assembler: Assembler) -> None:
+def _check_log(control: Control, assembler: Shortcut) -> None:
     """After a RESET both servers go on with heartbeats, until the new log is longer than what was read of the old."""
     end = control.end(gtids=False)
     if log_order(end.file, end.offset) < log_order(assembler.file, assembler.offset):

@@ -54,9 +54,13 @@ class Decoder:
 
     def __call__(self, body: bytes, rows: Rows, end: int) -> list[bytes]:
         """Decode the images of a write or delete rows event."""
-        self._check(rows.columns, rows.present)
+        return self.images(body, rows.start, end, rows.columns, rows.present)
+
+    def images(self, data: bytes, at: int, end: int, columns: int, present: bytes) -> list[bytes]:
+        """Decode the images between two places; ``columns`` and ``present`` are the event's."""
+        self._check(columns, present)
         try:
-            messages: list[bytes] = self._decode(body, rows.start, end)
+            messages: list[bytes] = self._decode(data, at, end)
         except _BROKEN as error:
             raise self._undecodable(error) from error
         return messages

@@ -18,7 +18,7 @@ from pymysqlreplication import BinLogStreamReader
 
 from cdc.control import CONNECT_TIMEOUT, ConnectArgs, translate
 from cdc.errors import MalformedEvent, PositionLost, SourceError, SourceRefused, StreamLost, Superseded
-from cdc.framing import PacketCutter
+from cdc.framing import PacketCutter, Packets
 from cdc.position import Flavour, Position
 
 _READ_SIZE = 256 * 1024
@@ -96,14 +96,19 @@ class BinlogSource:
 
     def events(self) -> Iterator[bytes]:
         """The events as they come, for ever; ends only by raising a SourceError."""
+        for packets in self.reads():
+            yield from packets.events()
+
+    def reads(self) -> Iterator[Packets]:
+        """The same, those of one read together."""
         cutter = PacketCutter(self._connection._next_seq_id)  # noqa: SLF001
         buffer = memoryview(bytearray(_READ_SIZE))
         while True:
             size = self._receive(buffer)
-            for packet in cutter.feed(buffer[:size]):
-                if packet[0] != _OK:
-                    raise _ending(packet)
-                yield packet[1:]
+            for packets in cutter.feed(buffer[:size]):
+                yield packets
+                if packets.farewell is not None:
+                    raise _ending(packets.farewell)
 
     def _receive(self, buffer: memoryview) -> int:
         sock = self._socket
@@ -154,6 +159,8 @@ def _ending(packet: bytes) -> SourceError:
     """Why the server ends the stream. In blocking mode its end is never an end of data."""
     if packet[0] == _EOF:
         return StreamLost("the server ended the stream")
+    if not packet or packet[0] == _OK:
+        return MalformedEvent(f"a packet of {len(packet)} bytes is too short for an event")
     if packet[0] != _ERROR:
         return StreamLost(f"the server sent a packet that begins with {packet[0]:#04x}")
     code = int.from_bytes(packet[1:3], "little")

@@ -74,6 +74,11 @@ class Tables:
             found = self._known[body] = name.table_id, self._prepare(name, body)
         return found
 
+    def known(self, body: bytes) -> Table | None:
+        """What to do with the rows of a table map that has come before; None when it has not."""
+        found = self._known.get(body)
+        return found and found[1]
+
     def emptied_by(self, query: Query) -> list[str]:
         """Channels with deletes whose table this statement empties or drops, without a word of its rows."""
         gone = statements.emptied(query.sql)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import cycle
 from typing import NamedTuple
 
 import zstandard
 
 from cdc import events as ev
 from cdc import tablemap as t
-from cdc.assembler import Assembler
 from cdc.committed import Committed, Piece
+from cdc.framing import PacketCutter, Packets
 from cdc.position import Flavour, Position
 from cdc.rows import Decoder, Shape, compile_decoder
+from cdc.shortcut import Shortcut
 from cdc.tablemap import TableMap
 from cdc.tables import Capture
 from journal.types import GAP, INSERT
@@ -24,6 +26,7 @@ FILE = "binlog.000001"
 UUID = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 CHARSETS = {8: "latin1", 45: "utf8mb4", 63: "binary"}
 ARTIFICIAL = 0x20
+LARGEST = 0xFFFFFF  # bytes in a packet
 
 
 class Field(NamedTuple):
@@ -245,9 +248,9 @@ def assembler(
     start: Position | None = None,
     captures: Sequence[Capture] = (ORDERS,),
     pass_on: Callable[[Piece], bool] = lambda _: False,
-) -> Assembler:
+) -> Shortcut:
     """An assembler for the log, from its beginning unless told otherwise."""
-    return Assembler(
+    return Shortcut(
         log.flavour,
         captures,
         decoder,
@@ -262,6 +265,33 @@ def assemble(log: Log, start: Position | None = None, captures: Sequence[Capture
     machine = assembler(log, start, captures)
     sent = log.sent_from(start.offset if start else 4)
     return [done for done in map(machine.feed, sent) if done is not None]
+
+
+def framed(payloads: Iterable[bytes], sequence: int = 1) -> bytes:
+    """The payloads as a server sends them: in packets of at most 16 MiB - 1, numbered."""
+    stream = bytearray()
+    for payload in payloads:
+        for at in range(0, len(payload) + 1, LARGEST):
+            piece = payload[at : at + LARGEST]
+            stream += len(piece).to_bytes(3, "little") + bytes([sequence & 0xFF]) + piece
+            sequence += 1
+    return bytes(stream)
+
+
+def chunks(stream: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
+    """The stream cut into chunks of these sizes, over and over."""
+    at, turns = 0, cycle(sizes)
+    while at < len(stream):
+        size = next(turns)
+        yield stream[at : at + size]
+        at += size
+
+
+def reads(events: Iterable[bytes], *sizes: int) -> Iterator[Packets]:
+    """The events as the source finds them in reads of these sizes."""
+    cutter = PacketCutter(1)
+    for chunk in chunks(framed(b"\0" + event for event in events), sizes):
+        yield from cutter.feed(chunk)
 
 
 def prepare(log: Log, number: int, *, one_phase: bool = False, xid: bytes = b"x") -> None:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import pytest
 
 from cdc import events as ev
-from cdc.assembler import Assembler
 from cdc.committed import Committed
 from cdc.control import Control
 from cdc.position import Position
 from cdc.rows import Shape, compile_decoder
+from cdc.shortcut import Shortcut
 from cdc.tables import Capture
 from devenv.database import Server
 from journal.types import GAP, INSERT
@@ -278,7 +278,7 @@ class Recording(NamedTuple):
 
     events: dict[str, list[bytes]]
     starts: dict[str, Position]
-    assembler: Callable[[Position], Assembler]
+    assembler: Callable[[Position], Shortcut]
 
 
 def record(server: Server) -> Recording:
@@ -288,8 +288,8 @@ def record(server: Server) -> Recording:
         charsets = control.server().charsets
     captures = [Capture("t", NAME, "t"), Capture("plain", NAME, "plain")]
 
-    def assembler(start: Position) -> Assembler:
-        return Assembler(
+    def assembler(start: Position) -> Shortcut:
+        return Shortcut(
             database.flavour,
             captures,
             lambda _, table: compile_decoder(table, Shape(None, {}, bigint_strings=False, charsets=charsets)),
@@ -330,7 +330,7 @@ every_scene = pytest.mark.parametrize(
 )
 
 
-def play(assembler: Assembler, events: Sequence[bytes]) -> list[Committed]:
+def play(assembler: Shortcut, events: Sequence[bytes]) -> list[Committed]:
     return [done for done in map(assembler.feed, events) if done]
 
 
@@ -349,6 +349,17 @@ def test_what_was_committed_arrives(recording: Recording, name: str) -> None:
     committed = play(recording.assembler(recording.starts[name]), recording.events[name])
     assert ids(committed) == list(SCENES[name].rows)
     assert gaps(committed) == SCENES[name].gaps
+
+
+@every_scene
+def test_the_short_way_tells_the_same(recording: Recording, name: str) -> None:
+    """Plain transactions, which are read in one go, and all others: as if each event were taken by itself."""
+    events, start = recording.events[name], recording.starts[name]
+    by_events = play(recording.assembler(start), events)
+    for size in (700, 1 << 20):
+        machine = recording.assembler(start)
+        read = [done for packets in forge.reads(events, size) for _, done in machine.steps(packets) if done]
+        assert read == by_events
 
 
 def sent_from(events: Sequence[bytes], position: Position) -> list[bytes]:

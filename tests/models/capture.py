@@ -24,6 +24,7 @@ from cdc.capture import CaptureLoop
 from cdc.committed import PIECE_BYTES, Committed, Piece
 from cdc.errors import PositionLost, StreamLost
 from cdc.fetch import TableChannel
+from cdc.framing import Packets
 from cdc.handoff import Handoff
 from cdc.position import Checkpoint, Position
 from cdc.present import Present
@@ -40,6 +41,7 @@ from tests.cdc.forge import (
     insert_events,
     payload,
     prepare,
+    reads,
     rows,
 )
 from tests.models.loop import SteppedLoop
@@ -52,6 +54,7 @@ _UNFED = {"parts": _TABLES["parts"]}
 tables = st.sampled_from(["orders", "orders", "parts", "others"])
 counts = st.integers(1, 3)
 snapshots = st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))  # between what places, and where in truth
+sizes = st.lists(st.integers(30, 3000), min_size=1, max_size=3)  # of the reads, in bytes
 Ending = Literal["xid", "COMMIT"]
 
 
@@ -95,14 +98,18 @@ class Journal:
 
 
 class Stream:
-    """A connection to the forged log that breaks after some events; stands in for ``BinlogSource``."""
+    """A connection to the forged log that breaks after some events; stands in for ``BinlogSource``.
 
-    def __init__(self, events: Sequence[bytes]) -> None:
+    A read may hold some transactions or a part of one: the reader takes those by another way than these.
+    """
+
+    def __init__(self, events: Sequence[bytes], sizes: Sequence[int]) -> None:
         self._events = events
+        self._sizes = sizes
 
-    def events(self) -> Iterator[bytes]:
-        """The events, then the end."""
-        yield from self._events
+    def reads(self) -> Iterator[Packets]:
+        """The events in reads of these sizes, then the end."""
+        yield from reads(self._events, *self._sizes)
         raise StreamLost("cut")
 
 
@@ -244,17 +251,17 @@ class Capture(RuleBasedStateMachine):
 
     # How it is read
 
-    @rule(cut=st.floats(0, 1), pieces=st.lists(st.integers(1, 4), max_size=6), snapshot=snapshots)
-    def read(self, cut: float, pieces: list[int], snapshot: tuple[float, float, float]) -> None:
+    @rule(cut=st.floats(0, 1), pieces=st.lists(st.integers(1, 4), max_size=6), snapshot=snapshots, sizes=sizes)
+    def read(self, cut: float, pieces: list[int], snapshot: tuple[float, float, float], sizes: list[int]) -> None:
         """A connection from the checkpoint to a cut at any event, and a kill behind any append."""
-        found = self._connection(cut, snapshot)
+        found = self._connection(cut, snapshot, sizes)
         self._append(found, pieces)
         self._check()
 
-    @rule(snapshot=snapshots)
-    def read_all(self, snapshot: tuple[float, float, float]) -> None:
+    @rule(snapshot=snapshots, sizes=sizes)
+    def read_all(self, snapshot: tuple[float, float, float], sizes: list[int]) -> None:
         """A connection that lasts until everything has arrived."""
-        self._append(self._connection(1.0, snapshot), [1_000])
+        self._append(self._connection(1.0, snapshot, sizes), [1_000])
         self._check(everything=True)
 
     @property
@@ -263,12 +270,14 @@ class Capture(RuleBasedStateMachine):
         text = self.journal.checkpoint
         return Checkpoint.decode(text) if text else self.first
 
-    def _connection(self, cut: float, snapshot: tuple[float, float, float]) -> list[Committed | Piece]:
+    def _connection(
+        self, cut: float, snapshot: tuple[float, float, float], sizes: Sequence[int]
+    ) -> list[Committed | Piece]:
         checkpoint = self.checkpoint
         basket = Basket()
         reader = Reader(_ORIGIN, checkpoint, basket, lambda _: None, lambda: None)  # type: ignore[arg-type]
         sent = self.log.sent_from(checkpoint.resume.offset)
-        reader._source = Stream(sent[: round(cut * len(sent))])  # type: ignore[assignment]
+        reader._source = Stream(sent[: round(cut * len(sent))], sizes)  # type: ignore[assignment]
         overlap, backfill = Overlap(checkpoint), self._backfill(checkpoint, snapshot)
         pass_on = partial(reader._pass_on, overlap=overlap, backfill=backfill)
         machine = assembler(self.log, checkpoint.resume, (ORDERS, PARTS), pass_on)

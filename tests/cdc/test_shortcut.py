@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdc import events as ev
+from cdc import pending
+from cdc.assembler import Assembler
+from cdc.committed import Committed, Piece
+from cdc.errors import MalformedEvent
+from cdc.position import Flavour
+from cdc.shortcut import Shortcut
+from cdc.tables import Capture
+from journal.types import DELETE
+from tests.cdc import forge
+from tests.cdc.forge import ORDERS, PARTS, Log, decoder, finish, ids, image, prepare, reads
+
+both = pytest.mark.parametrize("flavour", ["mariadb", "mysql"])
+CAPTURES = (ORDERS, PARTS, Capture("copy", "shop", "orders", (DELETE,)))
+LARGE = 1 << 20  # one read for all of a log
+Told = tuple[str, object, str, int]
+
+
+class Story:
+    """What an assembler told of a log, in order: everything, with the place that it had come to."""
+
+    def __init__(self, log: Log, kind: type[Assembler] = Shortcut) -> None:
+        self.told: list[Told] = []
+        self.fed = 0  # events that went through the state machine
+        self.machine = kind(
+            log.flavour,
+            CAPTURES,
+            decoder,
+            log.start,
+            with_gtids=log.gtids,
+            pass_on=self._pass_on,
+            altered=self._altered,
+        )
+
+    def _tell(self, what: str, about: object) -> None:
+        self.told.append((what, about, self.machine.file, self.machine.offset))
+
+    def _pass_on(self, piece: Piece) -> bool:
+        self._tell("piece", piece._replace(changes=list(piece.changes)))
+        return True
+
+    def _altered(self, capture: Capture) -> None:
+        self._tell("altered", capture)
+
+    def by_events(self, events: Sequence[bytes]) -> list[Told]:
+        """Through the state machine, one event after the other."""
+        return self._all(self.machine.feed(event) for event in events)
+
+    def by_reads(self, events: Sequence[bytes], *sizes: int) -> list[Told]:
+        """By reads of these sizes."""
+        machine = self.machine
+        assert isinstance(machine, Shortcut)
+        feed = machine.feed
+
+        def count(event: bytes) -> Committed | None:
+            self.fed += 1
+            return feed(event)
+
+        machine.feed = count  # type: ignore[method-assign]
+        return self._all(done for packets in reads(events, *sizes) for _, done in machine.steps(packets))
+
+    def _all(self, steps: Iterator[Committed | None]) -> list[Told]:
+        try:
+            for done in steps:
+                if done is not None:
+                    self._tell("committed", done)
+        except MalformedEvent as error:
+            self._tell("error", str(error))
+        self._tell("the end", None)
+        return self.told
+
+
+def transaction(log: Log, parts: Sequence[tuple[str, int, int]], end: str) -> None:
+    """Rows of some tables: table, kind of event, how many."""
+    log.begin()
+    for table, kind, count in parts:
+        number = 7 + len(table)
+        log.table(number, "shop", table)
+        images = [image(log.offset + step, "x") for step in range(count)]
+        log.rows(*images, table_id=number, kind=kind)
+        if count > 1:
+            log.rows(*images, table_id=number, kind=kind)
+    if end == "xid":
+        log.xid()
+    elif end:
+        log.query(end)
+
+
+PARTS_OF_ONE = st.tuples(
+    st.sampled_from(["orders", "parts", "others"]),
+    st.sampled_from([ev.WRITE_ROWS, ev.WRITE_ROWS, ev.WRITE_ROWS_V1, ev.DELETE_ROWS]),
+    st.integers(1, 3),
+)
+ODD: dict[str, Callable[[Log], None]] = {
+    "ddl": lambda log: log.ddl("ALTER TABLE orders ADD z INT"),
+    "prepare": lambda log: prepare(log, log.offset),
+    "finish": lambda log: void(finish(log)),
+    "one phase": lambda log: prepare(log, log.offset, one_phase=True),
+    "a new format": lambda log: log.add(ev.FORMAT_DESCRIPTION, forge.format_description()),
+    "a heartbeat": lambda log: log.add(ev.HEARTBEAT, log.file.encode()),
+    "an unknown event": lambda log: log.add(99, b"?"),
+    "another domain": lambda log: void(log.gtid(domain=7 if log.flavour == "mariadb" else 0)),
+    "a checkpoint": lambda log: log.add(ev.MARIADB_BINLOG_CHECKPOINT, b""),
+    "rows that do not decode": lambda log: poison(log),  # noqa: PLW0108 - it is defined below
+    "a table that does not decode": lambda log: unknown(log),  # noqa: PLW0108
+    "a statement": lambda log: statement(log),  # noqa: PLW0108
+}
+ONE = st.one_of(
+    st.tuples(st.lists(PARTS_OF_ONE, max_size=3), st.sampled_from(["xid", "xid", "xid", "COMMIT", "ROLLBACK", ""])),
+    st.sampled_from(sorted(ODD)),
+)
+
+
+def void(_: str) -> None:
+    """The name of a transaction is not wanted."""
+
+
+def poison(log: Log) -> None:
+    """A row that ends early."""
+    log.begin()
+    log.table()
+    log.rows(b"\0\1\0\0\0\x50short")
+    log.xid()
+
+
+def unknown(log: Log) -> None:
+    """Rows of a table with a column of the future."""
+    log.begin()
+    log.table(12, "shop", "parts", forge.Field("f", 201))
+    log.rows(b"\0anything", table_id=12, columns=1)
+    log.xid()
+
+
+def statement(log: Log) -> None:
+    """A write that was logged as a statement."""
+    log.begin()
+    log.query("INSERT INTO orders VALUES (1)")
+    log.xid()
+
+
+def written(log: Log, contents: Sequence[tuple[list[tuple[str, int, int]], str] | str]) -> list[bytes]:
+    """The log with this in it, as it is sent."""
+    for content in contents:
+        if isinstance(content, str):
+            ODD[content](log)
+        else:
+            transaction(log, *content)
+    return log.sent_from(4)
+
+
+@given(
+    server=st.sampled_from([("mariadb", True), ("mysql", True), ("mysql", False)]),
+    contents=st.lists(ONE, max_size=12),
+    sizes=st.lists(st.integers(1, 2000), min_size=1, max_size=4),
+    most=st.sampled_from([300, pending.PIECE_BYTES]),
+    damaged=st.none() | st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 3000), st.integers(1, 255)),
+)
+@settings(max_examples=200, deadline=None)
+def test_the_short_way_tells_what_the_state_machine_tells(
+    server: tuple[Flavour, bool],
+    contents: list[tuple[list[tuple[str, int, int]], str] | str],
+    sizes: list[int],
+    most: int,
+    damaged: tuple[float, int, int] | None,
+) -> None:
+    """Whatever the log holds and wherever reads end: every transaction, piece, error and place are the same."""
+    flavour, gtids = server
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pending, "PIECE_BYTES", most)
+        events = written(Log(flavour, gtids=gtids), contents)
+        if damaged:
+            where, byte, flip = damaged
+            at = int(where * len(events))
+            event = bytearray(events[at])
+            event[byte % len(event)] ^= flip
+            events[at] = bytes(event)
+        log = Log(flavour, gtids=gtids)
+        by_events = Story(log, Assembler).by_events(events)
+        assert Story(log).by_reads(events, *sizes) == by_events
+        assert Story(log).by_reads(events, LARGE) == by_events
+
+
+@both
+def test_plain_transactions_go_the_short_way(flavour: Flavour) -> None:
+    """All but the first with a new table map, also those of several tables and of tables that nobody captures."""
+    log = Log(flavour)
+    before = len(log.sent_from(4))
+    for _ in range(5):
+        parts = [("orders", ev.WRITE_ROWS, 1), ("others", ev.WRITE_ROWS_V1, 3)]
+        transaction(log, parts, "xid")
+    story = Story(log)
+    told = story.by_reads(log.sent_from(4), LARGE)
+    first = 6 + (flavour == "mysql") + 1
+    assert (len([one for one in told if one[0] == "committed"]), story.fed) == (5, before + first)
+
+
+@both
+def test_a_transaction_that_is_cut_goes_the_long_way(flavour: Flavour) -> None:
+    """When a read ends in the middle of one, the machine takes it; the next one is taken the short way again."""
+    log = Log(flavour)
+    for number in range(4):
+        log.insert(number)
+    events = log.sent_from(4)
+    each = 4 + (flavour == "mysql")
+    machine = Story(log).machine
+    assert isinstance(machine, Shortcut)
+    cut = len(events) - each - 2  # in the third
+    done = [
+        step
+        for part in (events[:cut], events[cut:])
+        for packets in reads(part, LARGE)
+        for step in machine.steps(packets)
+    ]
+    assert ids([one for _, one in done if one]) == [0, 1, 2, 3]
+    assert [kind for kind, one in done[-each:] if one] == [ev.XID, ev.XID]
+    assert done[-1][0] == ev.XID
+    assert done[-2][1] is not None, "the last was one step"
+
+
+def test_a_transaction_in_the_wrong_place_goes_the_long_way() -> None:
+    """One that does not begin where the last one ended has a start of its own."""
+    log = Log("mariadb")
+    log.insert(1)
+    log.insert(2)
+    log.add(ev.MARIADB_BINLOG_CHECKPOINT, b"")
+    begin = log.offset
+    log.insert(3)
+    done = [one for what, one, *_ in Story(log).by_reads(log.sent_from(4), LARGE) if what == "committed"]
+    assert isinstance(done[-1], Committed)
+    assert done[-1].start.offset == begin
+
+
+@both
+def test_a_table_map_that_changed_is_looked_at(flavour: Flavour) -> None:
+    """The same table under another number, or with other columns, is not read by what was known."""
+    log = Log(flavour)
+    log.insert(1)
+    log.insert(2)
+    log.begin()
+    log.table(8, "shop", "orders", forge.ID)
+    log.rows(b"\0" + struct.pack("<i", 3), table_id=8, columns=1)
+    log.xid()
+    log.insert(4)
+    done = [one for what, one, *_ in Story(log).by_reads(log.sent_from(4), LARGE) if what == "committed"]
+    assert ids([one for one in done if isinstance(one, Committed)]) == [1, 2, 3, 4]
