@@ -21,6 +21,7 @@ from cdc.committed import Committed
 from cdc.handoff import Handoff
 from cdc.position import Position
 from gateway.server import Gateway
+from gateway.stats import Stats
 from journal.sqlite import SqliteJournal
 from journal.types import INSERT, Change, Transaction
 
@@ -44,7 +45,7 @@ async def serve() -> None:
         await gateway.start()
         gateway.set_source("live", 0)
         handoff = Handoff(asyncio.get_running_loop())
-        threading.Thread(target=feed, args=(handoff, gateway.port), daemon=True).start()
+        threading.Thread(target=feed, args=(handoff, gateway), daemon=True).start()
         await drain(journal, gateway, handoff)
 
 
@@ -57,14 +58,14 @@ async def drain(journal: SqliteJournal, gateway: Gateway, handoff: Handoff) -> N
         handoff.release(batch)
 
 
-def feed(handoff: Handoff, port: int) -> None:
+def feed(handoff: Handoff, gateway: Gateway) -> None:
     """In a thread of its own, as the log's reader. Each answer says how much CPU time the event loop has used."""
     loop_clock = time.pthread_getcpuclockid(threading.main_thread().ident or 0)
-    print(json.dumps({"ready": port}), flush=True)
+    print(json.dumps({"ready": gateway.port}), flush=True)
     for line in sys.stdin:
         order = json.loads(line)
         count = 0
-        for rows in transactions(order, handoff):
+        for rows in transactions(order, handoff, gateway.stats):
             changes = [Change(CHANNEL, INSERT, row) for row in rows]
             handoff.put(Committed(changes, _NOWHERE, _NOWHERE, None, time.time()))
             count += len(rows)
@@ -72,12 +73,12 @@ def feed(handoff: Handoff, port: int) -> None:
     os._exit(0)
 
 
-def transactions(order: dict[str, Any], handoff: Handoff) -> Iterator[list[bytes]]:
+def transactions(order: dict[str, Any], handoff: Handoff, stats: Stats) -> Iterator[list[bytes]]:
     """The rows that an order asks for, in the transactions that they come in."""
     if "burst" in order:
         yield from burst(order["burst"])
     elif "cameras" in order:
-        yield from rounds(order["cameras"], order["rounds"], handoff)
+        yield from rounds(order["cameras"], order["rounds"], handoff, stats)
     elif "rate" in order:
         yield from paced(order["rate"], order["seconds"], order["size"])
 
@@ -90,12 +91,16 @@ def burst(count: int) -> Iterator[list[bytes]]:
     yield [row(count, '{"end":true}')]
 
 
-def rounds(cameras: int, count: int, handoff: Handoff) -> Iterator[list[bytes]]:
-    """One row for each camera, so many times; a round begins when the one before it has gone out."""
+def rounds(cameras: int, count: int, handoff: Handoff, stats: Stats) -> Iterator[list[bytes]]:
+    """One row for each camera, so many times; a round begins when the one before it has gone out to everybody.
+
+    Each client gets one row of a round. To a large group they go in slices, which rows of the next round would join.
+    """
+    before = stats.deliveries
     for number in range(count):
         end = "true" if number == count - 1 else "false"
         yield [row(camera, f'{{"end":{end}}}', camera=camera) for camera in range(cameras)]
-        while not handoff.empty:
+        while not handoff.empty or stats.deliveries < before + (number + 1) * stats.subscriptions:
             time.sleep(0.01)
 
 
