@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from cdc.errors import MalformedEvent
@@ -26,10 +26,11 @@ class Packets(NamedTuple):
     kinds: bytearray
     farewell: bytes | None = None
 
-    def events(self) -> Iterator[bytes]:
-        """Each event by itself."""
-        for begin, end in zip(self.begins, self.ends, strict=True):
-            yield self.data[begin:end]
+    def events(self, kinds: Collection[int] | None = None) -> Iterator[bytes]:
+        """Each event by itself; of these types only."""
+        for begin, end, kind in zip(self.begins, self.ends, self.kinds, strict=True):
+            if kinds is None or kind in kinds:
+                yield self.data[begin:end]
 
 
 class PacketCutter:

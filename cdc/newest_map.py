@@ -10,6 +10,8 @@ from cdc.control import ConnectArgs, Control, Server
 from cdc.position import Position
 from cdc.tablemap import TableMap, parse, parse_name
 
+_MAPS = (ev.TABLE_MAP, ev.TRANSACTION_PAYLOAD)
+
 
 def find(
     connect: ConnectArgs, schema: str, table: str, *, files: int, reading: Callable[[str], None]
@@ -38,8 +40,8 @@ def find(
 
 def _maps(connect: ConnectArgs, server: Server, start: Position, end: Position) -> Iterator[bytes]:
     """The bodies of the table maps between two places."""
-    for _, kind, body in excerpt.between(connect, server.flavour, start, end):
+    for _, kind, body in excerpt.between(connect, server.flavour, start, end, _MAPS):
         if kind == ev.TABLE_MAP:
             yield body
-        elif kind == ev.TRANSACTION_PAYLOAD:
+        else:
             yield from (one[ev.HEADER_SIZE :] for one in compression.unpack(body) if one[4] == ev.TABLE_MAP)

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from cdc import events as ev
 from cdc import excerpt, hidden, statements, tablemap
 from cdc.control import ConnectArgs, Control
 from cdc.events import Query
-from cdc.position import Written
+from cdc.position import Written, log_order
 from cdc.tablemap import Column, TableMap
 from journal.types import GAP
 from tests.cdc.database import NAME, Database, rows
@@ -260,3 +261,17 @@ def test_statements_that_reshape_a_table(sql: str, expected: bool) -> None:
 def test_statements_that_may_retype_a_column(sql: str, expected: bool) -> None:
     """Those that name it, are about checks, or put another table in its place."""
     assert statements.may_retype(sql, "v") is expected
+
+
+def test_a_second_look_ends_where_it_was_told(maria: Database) -> None:
+    """It tells the events of the types that were asked for between the two places, and none behind them."""
+    maria.run("CREATE TABLE t (id INT)")
+    start = maria.end()
+    maria.run("INSERT INTO t VALUES (1)", "ALTER TABLE t ADD x INT", "INSERT INTO t VALUES (2, 2)")
+    end = maria.end()
+    maria.run("ALTER TABLE t ADD y INT", "INSERT INTO t VALUES (3, 3, 3)")
+    found = list(excerpt.between(maria.arguments, "mariadb", start, end, (ev.QUERY,)))
+    assert [ev.parse_query(one.body).sql for one in found] == ["ALTER TABLE t ADD x INT"]
+    maps = list(excerpt.between(maria.arguments, "mariadb", start, end, (ev.TABLE_MAP, ev.XID)))
+    assert [one.kind for one in maps] == [ev.TABLE_MAP, ev.XID] * 2
+    assert maps[-1].end == log_order(end.file, end.offset)
