@@ -22,6 +22,7 @@ from journal.outlast import outlast
 from journal.pages import Ask, PageReader
 from journal.schema import MAX_OFFSET, new_epoch
 from journal.types import ChannelState, Event, Shape, Transaction
+from journal.wal import reserve
 from journal.writer import Commit, Writer
 
 
@@ -79,6 +80,11 @@ class SqliteJournal:
             thread.shutdown(wait=False)
             raise
         return cls(writer, thread, served, notices)
+
+    async def reserve(self) -> None:
+        """Take the room on the disk that the write-ahead log will need, so that no commit has to (``journal/wal.py``)."""
+        self._require_open()
+        await outlast(self._thread.submit(reserve, self._writer.path))
 
     @property
     def epoch(self) -> str:

@@ -264,6 +264,7 @@ async def _journal(settings: Settings, failpoint: failpoints.Failpoint | None) -
     for notice in journal.notices:
         logger.error("%s", notice)
     try:
+        await journal.reserve()
         yield journal
     finally:
         await journal.close()

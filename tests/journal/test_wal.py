@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from journal import wal
 from journal.file import BUSY_MS
 from journal.sqlite import SqliteJournal
 from tests.journal.conftest import OpenJournal
-from tests.journal.rows import A, offsets, read_all, rows
+from tests.journal.rows import A, B, offsets, read_all, rows
 
 PAGE = 4096
 
@@ -115,3 +116,42 @@ async def test_a_shell_left_open_does_not_hold_up_the_writer(
 
     assert journal._writer.wal._pages < 200
     assert offsets(await read_all(journal)) == list(range(1, 8002))
+
+
+async def test_room_for_the_log_is_taken_beforehand(journal: SqliteJournal, path: Path, tmp_path: Path) -> None:
+    """The log is as long as it will be, and commits leave it so; what is in it outlives the process all the same."""
+    await journal.append(rows(3))
+    await journal.reserve()
+    await journal.append(rows(4))
+    assert size(path) == wal.RESERVED
+
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for name in ("journal.db", "journal.db-wal", "journal.db.witness"):
+        shutil.copy(path.with_name(name), killed)
+    again = await SqliteJournal.open(killed / "journal.db", [A, B])
+    try:
+        assert again.epoch == journal.epoch
+        assert offsets(await read_all(again)) == list(range(1, 8))
+    finally:
+        await again.close()
+
+
+async def test_the_log_starts_anew_in_the_room_it_has(journal: SqliteJournal, path: Path) -> None:
+    """Folded back, it is written over from its beginning, and stays as long as it was."""
+    await journal.reserve()
+    await append_and_fold(journal, 100)
+
+    assert size(path) == wal.RESERVED
+
+
+async def test_scarce_room_is_left_alone(
+    open_journal: OpenJournal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk has less than many times as much free, the log grows with what is written."""
+    monkeypatch.setattr(wal, "_PLENTY", shutil.disk_usage(path.parent).free)
+    journal = await open_journal()
+    await journal.reserve()
+    await journal.append(rows(1))
+
+    assert size(path) < 100_000
