@@ -40,7 +40,7 @@ _INTEGERS = {t.TINY: "b", t.SHORT: "h", t.INT24: "Hb", t.LONG: "i", t.LONGLONG: 
 _BLOB_TYPES = frozenset({t.TINY_BLOB, t.BLOB, t.MEDIUM_BLOB, t.LONG_BLOB, t.BLOB_COMPRESSED})
 _VARCHAR_TYPES = frozenset({t.VARCHAR, t.VAR_STRING, t.VARCHAR_COMPRESSED})
 _DOCUMENTS = {t.JSON: "document({0})", t.GEOMETRY: "geometry({0})", t.VECTOR: "vector({0})"}
-_FRACTIONS = ("", "B", "BB", "BBB")
+_FRACTIONS = ("", "TENTHS", "HUNDREDTHS", "THOUSANDTHS", "TEN_THOUSANDTHS")
 _THREE_BYTES = "{0} | {1} << 16"
 _HIDDEN = {("uuid", 16): "uuid({0})", ("inet4", 4): "inet4({0})", ("inet6", 16): "inet6({0})"}
 BINARY = "binary"
@@ -81,14 +81,20 @@ def _temporal(column: Column) -> Cell | None:
     tail = (digits + 1) // 2
     if kind == t.TIME2:
         return Cell(f"{3 + tail}s", '"%b"', (f"time({{0}}, {digits})",))
-    fraction = " | ".join(f"{{{i}}} << {8 * (tail - i)}" if i < tail else f"{{{i}}}" for i in range(1, tail + 1))
-    if digits & 1:  # stored with one digit more
-        fraction = f"({fraction}) // 10" if tail > 1 else f"{fraction} // 10"
-    form = f"%b.%0{digits}d" if digits else "%b"
-    parts = (fraction,) if digits else ()
+    fields, form, parts = _fraction(digits)
     if kind == t.DATETIME2:
-        return Cell("5s" + _FRACTIONS[tail], f'"{form}"', ("DATETIMES[{0}]", *parts))
-    return Cell("4s" + _FRACTIONS[tail], f'"{form}Z"', ("TIMESTAMPS[{0}]", *parts))
+        return Cell(f"5s{fields}", f'"%b{form}"', ("DATETIMES[{0}]", *parts))
+    return Cell(f"4s{fields}", f'"%b{form}Z"', ("TIMESTAMPS[{0}]", *parts))
+
+
+def _fraction(digits: int) -> tuple[str, str, tuple[str, ...]]:
+    """Fields, form and values of the digits behind the second; those that few texts are of are looked up."""
+    if not digits:
+        return "", "", ()
+    if digits < 5:
+        return f"{(digits + 1) // 2}s", ".%b", (f"{_FRACTIONS[digits]}[{{1}}]",)
+    millionths = "{1} << 16 | {2} << 8 | {3}"
+    return "BBB", f".%0{digits}d", (millionths if digits == 6 else f"({millionths}) // 10",)
 
 
 def _bytes(column: Column, reading: Reading) -> Cell | None:

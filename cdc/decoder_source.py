@@ -18,6 +18,8 @@ _HOMES = {
     "document": "cdc.binary_json",
     "decode_text": "cdc.charsets", "text": "cdc.charsets",
     "DATES": "cdc.temporal", "DATETIMES": "cdc.temporal", "TIMESTAMPS": "cdc.temporal", "time": "cdc.temporal",
+    "TENTHS": "cdc.temporal", "HUNDREDTHS": "cdc.temporal", "THOUSANDTHS": "cdc.temporal",
+    "TEN_THOUSANDTHS": "cdc.temporal",
     "base64": "cdc.values", "decimal": "cdc.values", "encode": "cdc.values", "float32": "cdc.values",
     "geometry": "cdc.values", "inet4": "cdc.values", "inet6": "cdc.values", "inflated": "cdc.values",
     "json_text": "cdc.values", "label_set": "cdc.values", "uuid": "cdc.values", "vector": "cdc.values",
@@ -82,6 +84,7 @@ class _Source:
         self._columns = columns
         self._wanted = [column for column in columns if column.field.wanted]
         self._nullable = sum(column.bit for column in columns if column.field.nullable)
+        self._bitmap = (len(columns) + 7) // 8
         self._structs: dict[str, str] = {}
         self._title = title
 
@@ -110,13 +113,14 @@ class _Source:
         yield "    while at < end:"
         yield from _indented(2, self._nulls())
         if not self._nullable:
-            yield from _indented(2, self._reads(self._columns))
+            yield from _indented(2, self._reads(self._columns, self._bitmap))
             yield from _indented(2, self._append(nulls=False))
         else:
             yield "        if not nulls:"
-            yield from _indented(3, self._reads(self._columns))
+            yield from _indented(3, self._reads(self._columns, self._bitmap))
             yield from _indented(3, self._append(nulls=False))
             yield "        else:"
+            yield f"            at += {self._bitmap}"
             yield from _indented(3, self._careful())
             yield from _indented(3, self._append(nulls=True))
         yield "    if at != end:"
@@ -126,6 +130,7 @@ class _Source:
     def _texts(self) -> Iterator[str]:
         yield "def texts(body, at):"
         yield from _indented(1, self._nulls())
+        yield f"    at += {self._bitmap}"
         yield from _indented(1, self._careful())
         yield "    return ["
         for column in self._wanted:
@@ -133,12 +138,10 @@ class _Source:
         yield "    ], at"
 
     def _nulls(self) -> Iterator[str]:
-        count = len(self._columns)
-        width = (count + 7) // 8
-        mask = hex((1 << count) - 1)
+        width = self._bitmap
+        mask = hex((1 << len(self._columns)) - 1)
         bitmap = "body[at]" if width == 1 else f'int.from_bytes(body[at : at + {width}], "little")'
         yield f"nulls = {bitmap} & {mask}"
-        yield f"at += {width}"
         if not self._nullable:
             yield from self._refusal()
 
@@ -171,9 +174,10 @@ class _Source:
                 yield from _indented(1, self._reads([column]))
         yield from self._reads(there)
 
-    def _reads(self, columns: Sequence[_Column]) -> Iterator[str]:
-        """Reads columns that are all there."""
-        fields, variables = "", []
+    def _reads(self, columns: Sequence[_Column], skipped: int = 0) -> Iterator[str]:
+        """Reads columns that are all there, behind ``skipped`` bytes."""
+        fields = "x" * skipped if skipped < 2 else f"{skipped}x"
+        variables: list[str] = []
         for column in columns:
             cell, wanted = column.field.cell, column.field.wanted
             if wanted or cell.sized:
@@ -201,6 +205,8 @@ class _Source:
     def _unpack(self, fields: str, variables: Sequence[str]) -> Iterator[str]:
         if fields == "B":
             yield f"{variables[0]} = body[at]"
+        elif fields == "xB":
+            yield f"{variables[0]} = body[at + 1]"
         elif variables:
             name = self._structs.setdefault(fields, f"unpack_{len(self._structs)}")
             targets = ", ".join(variables) if len(variables) > 1 else f"({variables[0]},)"

@@ -12,14 +12,15 @@ _KEPT = 4096
 
 
 class Texts(dict[bytes, bytes]):
-    """Texts by the bytes that they are made from: ``texts[raw]`` makes one at most once in a while."""
+    """Texts by the bytes that they are made from, at most ``kept``: ``texts[raw]`` makes one once in a while."""
 
-    def __init__(self, make: Callable[[bytes], bytes]) -> None:
+    def __init__(self, make: Callable[[bytes], bytes], kept: int = _KEPT) -> None:
         super().__init__()
         self._make = make
+        self._most = kept
 
     def __missing__(self, raw: bytes) -> bytes:
-        if len(self) >= _KEPT:
+        if len(self) >= self._most:
             self.clear()
         text = self[raw] = self._make(raw)
         return text
@@ -66,6 +67,18 @@ DATETIMES = Texts(_datetime)
 
 TIMESTAMPS = Texts(_timestamp)
 """TIMESTAMP: the text of its first 4 bytes, to the second, in UTC."""
+
+TENTHS = Texts(lambda raw: b"%d" % (raw[0] // 10))
+"""The text of a fraction of a second with one digit, which is stored in hundredths."""
+
+HUNDREDTHS = Texts(lambda raw: b"%02d" % raw[0])
+"""The text of one with two digits, by its byte."""
+
+THOUSANDTHS = Texts(lambda raw: b"%03d" % (int.from_bytes(raw, "big") // 10))
+"""The text of one with three digits, which is stored in ten-thousandths."""
+
+TEN_THOUSANDTHS = Texts(lambda raw: b"%04d" % int.from_bytes(raw, "big"), 10_000)
+"""The text of one with four digits, by its two bytes."""
 
 
 def time(raw: bytes, digits: int) -> bytes:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import ast
 import json
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cdc import binary_json
+from cdc import binary_json, json_source
 from cdc.errors import MalformedEvent
 
 LITERALS = {None: 0, True: 1, False: 2}
@@ -94,6 +96,121 @@ def test_damage_is_an_error(document: Any, data: st.DataObject) -> None:
         binary_json.document(bytes(damaged))
     except (MalformedEvent, LookupError, ValueError, struct.error, RecursionError):
         return
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Readers are given at the third time, and none are left from other tests."""
+    monkeypatch.setattr(binary_json, "_OFTEN", 3)
+    forget()
+    yield 3
+    forget()
+
+
+def forget() -> None:
+    """Know no outline any more."""
+    binary_json._readers.clear()
+    binary_json._tried.clear()
+    for known in binary_json._outlines:
+        known.clear()
+
+
+def read(data: bytes) -> bytes | str:
+    """The text, or what was raised."""
+    try:
+        return binary_json.document(data)
+    except (MalformedEvent, RecursionError) as error:
+        return type(error).__name__
+
+
+def read_anew(data: bytes) -> bytes | str:
+    """The same by a reader who has never seen a document."""
+    forget()
+    return read(data)
+
+
+STRINGS = ["", "\0", "\x1f", '"', "\\", "\x7f", "\u2028", "é", "😀", "x" * 127, "x" * 128, "😀" * 32, "%s %b %%"]
+strings = st.sampled_from(STRINGS) | st.text(st.characters(codec="utf-8"), max_size=9)
+numbers = st.sampled_from(
+    [0, -1, 1, -(2**15), 2**15 - 1, 2**15, 2**16 - 1, 2**16, -(2**31), 2**64 - 1]
+) | st.sampled_from([0.0, -0.0, 0.1, 1e16, 1e17, 123456789012345680.0, 1e-7, 5e-324, 1.7976931348623157e308])
+leaves = st.none() | st.booleans() | numbers | strings
+siblings = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(strings, inner, max_size=4), max_leaves=10
+)
+
+
+def alike(value: Any, leaf: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Values of the same outline, or nearly: the same keys, other leaves."""
+    if isinstance(value, dict):
+        return st.fixed_dictionaries({key: alike(item, leaf) for key, item in value.items()})
+    if isinstance(value, list):
+        return st.tuples(*[alike(item, leaf) for item in value]).map(list)
+    kinds = {bool: st.booleans(), int: numbers, float: numbers, str: strings}
+    return kinds.get(type(value), leaf) | leaf
+
+
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_readers_of_their_own_tell_the_same(often: int, data: st.DataObject) -> None:
+    """Documents that are alike in keys and kinds, and some that are damaged: as if each were the first ever seen."""
+    first = data.draw(st.dictionaries(strings, siblings, min_size=1, max_size=5))
+    some = [first, *data.draw(st.lists(alike(first, leaves), min_size=1, max_size=4))]
+    images = [bytes([kind]) + body for kind, body in (encoded(one, large=False) for one in some)]
+    for image in list(images):
+        damaged = bytearray(image)
+        damaged[data.draw(st.integers(1, len(image) - 1))] ^= data.draw(st.integers(1, 255))
+        images += [bytes(damaged), image[: data.draw(st.integers(1, len(image) - 1))]]
+    expected = [read_anew(image) for image in images]
+    forget()
+    for _ in range(often):
+        read(images[0])
+    assert binary_json._readers
+    for _ in range(often + 1):
+        assert [read(image) for image in images] == expected
+
+
+def test_a_container_that_ends_early_is_an_error() -> None:
+    """An array that says that it has more values than there are bytes."""
+    with pytest.raises(MalformedEvent, match="ends early"):
+        binary_json.document(b"\2" + struct.pack("<HHBH", 2, 10, 5, 1))
+
+
+def test_keys_that_lie_elsewhere_are_read_where_they_lie(often: int) -> None:
+    """An outline is only kept when the bytes that it is known by hold all keys."""
+    kind, body = encoded({"a": 1, "b": 2}, large=False)
+    aside = (
+        body[:4] + struct.pack("<HHHH", 20, 1, 19, 1) + body[12:18] + b"_ba"
+    )  # the last of them ends before the first
+    for last in (b"a", b"c", b"d"):
+        for _ in range(often + 1):
+            text = binary_json.document(bytes([kind]) + aside[:-1] + last)
+            assert json.loads(text) == {last.decode(): 1, "b": 2}
+
+
+def test_memory_stays_bounded(often: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many outlines are met often, and however many of them begin with the same key."""
+    monkeypatch.setattr(binary_json, "_KEPT", 40)
+    monkeypatch.setattr(binary_json, "_READERS_KEPT", 10)
+    for i in range(100):
+        for one in ({"k" * i: i}, {"k": i, f"{i:03}": None}):
+            kind, body = encoded(one, large=False)
+            for _ in range(often + 2):
+                assert json.loads(binary_json.document(bytes([kind]) + body)) == one
+        assert len(binary_json._outlines[0]) <= 40
+        assert len(binary_json._readers) <= 10
+        assert max(binary_json._tried.values()) <= binary_json._TRIED
+
+
+def test_the_source_of_a_reader_holds_numbers_alone() -> None:
+    """It is the same whatever the keys are called, and a wide or deep document gets no reader."""
+    source = json_source.write(bytes([2, 12, 11, 4, 7]), keyed=True)
+    (function,) = ast.parse(source).body
+    assert isinstance(function, ast.FunctionDef)
+    strings = [
+        node for node in ast.walk(function) if isinstance(node, ast.Constant) and not isinstance(node.value, int)
+    ]
+    assert strings == []
 
 
 def test_an_empty_column_is_null() -> None:
