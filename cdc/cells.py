@@ -17,6 +17,7 @@ class Cell(NamedTuple):
     ``fields`` are the struct letters of its fixed bytes; with ``sized`` they hold the length of the bytes that follow.
     ``values`` are expressions over those fields (``{0}``, ``{1}``, … in the order of ``fields``) or, when sized, over
     the bytes that follow (``{0}``); formatted by ``form`` they are the JSON text. ``{labels}`` stands for ``labels``.
+    ``usual`` stands for the one of ``values`` where there is a shorter way that raises one of ``cdc.values.UNUSUAL``.
     """
 
     fields: str
@@ -24,6 +25,7 @@ class Cell(NamedTuple):
     values: tuple[str, ...]
     sized: bool = False
     labels: tuple[bytes, ...] = ()
+    usual: str | None = None
 
 
 class Reading(NamedTuple):
@@ -137,9 +139,12 @@ def _string(fields: str, raw: str, reading: Reading) -> Cell | None:
     utf8 = charsets.CODECS.get(charset) == "utf-8"
     if reading.hidden == "json":
         text = raw if utf8 else f"decode_text({raw}, {charset!r}).encode()"
-        return Cell(fields, "%b", (f"json_text({text})",), sized=True)
-    text = f'encode({raw}.decode("utf-8", "replace"))' if utf8 else f"text({raw}, {charset!r})"
-    return Cell(fields, "%b", (text,), sized=True)
+        usual = "check_json({0}) and {0}.strip() if {0}.isascii() else json_text({0})" if text == "{0}" else None
+        return Cell(fields, "%b", (f"json_text({text})",), sized=True, usual=usual)
+    if not utf8:
+        return Cell(fields, "%b", (f"text({raw}, {charset!r})",), sized=True)
+    text = f'encode({raw}.decode("utf-8", "replace"))'
+    return Cell(fields, "%b", (text,), sized=True, usual=f"encode({raw}.decode())")
 
 
 def _labelled(column: Column, reading: Reading) -> Cell | None:

@@ -20,7 +20,8 @@ _HOMES = {
     "DATES": "cdc.temporal", "DATETIMES": "cdc.temporal", "TIMESTAMPS": "cdc.temporal", "time": "cdc.temporal",
     "TENTHS": "cdc.temporal", "HUNDREDTHS": "cdc.temporal", "THOUSANDTHS": "cdc.temporal",
     "TEN_THOUSANDTHS": "cdc.temporal",
-    "base64": "cdc.values", "decimal": "cdc.values", "encode": "cdc.values", "float32": "cdc.values",
+    "UNUSUAL": "cdc.values", "base64": "cdc.values", "check_json": "cdc.values", "decimal": "cdc.values",
+    "encode": "cdc.values", "float32": "cdc.values",
     "geometry": "cdc.values", "inet4": "cdc.values", "inet6": "cdc.values", "inflated": "cdc.values",
     "json_text": "cdc.values", "label_set": "cdc.values", "uuid": "cdc.values", "vector": "cdc.values",
 }  # fmt: skip
@@ -60,6 +61,12 @@ class _Column(NamedTuple):
         return [value.format(*variables, labels=labels) for value in cell.values]
 
     @property
+    def usual(self) -> list[str]:
+        """The same by the shorter way, where there is one."""
+        short = self.field.cell.usual
+        return self.arguments if short is None else [short.format(self.variable)]
+
+    @property
     def text(self) -> str:
         """The expression for the column's JSON text alone."""
         form, arguments = self.field.cell.form, self.arguments
@@ -84,6 +91,7 @@ class _Source:
         self._columns = columns
         self._wanted = [column for column in columns if column.field.wanted]
         self._nullable = sum(column.bit for column in columns if column.field.nullable)
+        self._short = any(column.field.cell.usual for column in self._wanted)
         self._bitmap = (len(columns) + 7) // 8
         self._structs: dict[str, str] = {}
         self._title = title
@@ -100,7 +108,8 @@ class _Source:
         if self._structs:
             yield "from struct import Struct"
             yield ""
-        used = set(re.findall(r"(?<![.\w])[a-zA-Z]\w*", " ".join(a for c in self._wanted for a in c.field.cell.values)))
+        values = " ".join(a for c in self._wanted for a in [*c.field.cell.values, c.field.cell.usual or ""])
+        used = {*re.findall(r"(?<![.\w])[a-zA-Z]\w*", values), *(["UNUSUAL"] if self._short else [])}
         for home in sorted(set(_HOMES.values())):
             names = [name for name, module in _HOMES.items() if module == home and name in used]
             if names:
@@ -113,16 +122,14 @@ class _Source:
         yield "    while at < end:"
         yield from _indented(2, self._nulls())
         if not self._nullable:
-            yield from _indented(2, self._reads(self._columns, self._bitmap))
-            yield from _indented(2, self._append(nulls=False))
+            yield from _indented(2, self._usual())
         else:
             yield "        if not nulls:"
-            yield from _indented(3, self._reads(self._columns, self._bitmap))
-            yield from _indented(3, self._append(nulls=False))
+            yield from _indented(3, self._usual())
             yield "        else:"
             yield f"            at += {self._bitmap}"
             yield from _indented(3, self._careful())
-            yield from _indented(3, self._append(nulls=True))
+            yield from _indented(3, self._append(self._with_nulls()))
         yield "    if at != end:"
         yield '        raise ValueError(f"the row images end at byte {at}, not {end}")'
         yield "    return messages"
@@ -212,22 +219,48 @@ class _Source:
             targets = ", ".join(variables) if len(variables) > 1 else f"({variables[0]},)"
             yield f"{targets} = {name}(body, at)"
 
-    def _append(self, *, nulls: bool) -> Iterator[str]:
+    def _usual(self) -> Iterator[str]:
+        """Reads and appends a row without NULL; one with a value that is unusual is read once more, by ``texts``."""
+        rendered = [(column.field.cell.form, column.usual) for column in self._wanted]
+        if not self._short:
+            yield from self._reads(self._columns, self._bitmap)
+            yield from self._append(rendered)
+            return
+        yield "row = at"
+        yield from self._reads(self._columns, self._bitmap)
+        yield "try:"
+        yield from _indented(1, self._append(rendered))
+        yield "except UNUSUAL:"
+        yield "    columns, at = texts(body, row)"
+        yield f"    append({self._object(['%b'] * len(self._wanted))!r} % tuple(columns))"
+
+    def _with_nulls(self) -> list[tuple[str, list[str]]]:
+        return [
+            ("%b", [column.variable]) if column.field.nullable else (column.field.cell.form, column.arguments)
+            for column in self._wanted
+        ]
+
+    def _append(self, rendered: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
+        """Each column's form and what it formats, as one object."""
         yield "append("
-        arguments: list[str] = []
-        mark = b"{"
-        for column in self._wanted:
-            as_text = nulls and column.field.nullable
-            form = "%b" if as_text else column.field.cell.form
-            yield f"    {mark + column.key.replace(b'%', b'%%') + form.encode()!r}"
-            arguments += [column.variable] if as_text else column.arguments
-            mark = b","
-        yield f"    {b'}' if self._wanted else b'{}'!r}"
+        for piece in self._pieces([form for form, _ in rendered]):
+            yield f"    {piece!r}"
         yield "    % ("
-        for argument in arguments:
-            yield f"        {argument},"
+        for _, arguments in rendered:
+            for argument in arguments:
+                yield f"        {argument},"
         yield "    )"
         yield ")"
+
+    def _object(self, forms: Sequence[str]) -> bytes:
+        return b"".join(self._pieces(forms))
+
+    def _pieces(self, forms: Sequence[str]) -> Iterator[bytes]:
+        mark = b"{"
+        for column, form in zip(self._wanted, forms, strict=True):
+            yield mark + column.key.replace(b"%", b"%%") + form.encode()
+            mark = b","
+        yield b"}" if self._wanted else b"{}"
 
 
 def _size(fields: str) -> int:

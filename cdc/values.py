@@ -21,7 +21,11 @@ from cdc.errors import MalformedEvent
 encode = msgspec.json.Encoder().encode
 """A string or DOUBLE as JSON; of a number the shortest decimal that reads back as the same."""
 
-_check_json = msgspec.json.Decoder(msgspec.Raw).decode
+check_json = msgspec.json.Decoder(msgspec.Raw).decode
+"""Raises one of ``UNUSUAL`` when bytes are no JSON; whether they are UTF-8 is not looked at inside strings."""
+
+UNUSUAL = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What a value raises that is no strict JSON or no UTF-8."""
 
 _SMALLEST_NORMAL = 2.0**-126  # below it a 32-bit float loses digits
 
@@ -88,10 +92,10 @@ def base64(raw: bytes) -> bytes:
 def json_text(raw: bytes) -> bytes:
     """A text column with ``json_valid``, as it stands; what is no strict JSON after all arrives as a string."""
     try:
-        _check_json(raw)
+        check_json(raw)
         if not raw.isascii():
             raw.decode()  # the parser skips over strings without a look at their bytes
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNUSUAL:
         return _lenient_json(raw)
     return raw.strip()
 

@@ -29,6 +29,7 @@ PURE = {
         "decoder_source",
         "events",
         "framing",
+        "json_source",
         "pending",
         "position",
         "rows",

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc import tablemap as t
+from cdc import values
 from cdc.errors import UndecodableRow
 from cdc.rows import Shape, compile_decoder
 from cdc.tablemap import Column
@@ -85,6 +86,58 @@ def test_a_table_name_is_only_a_comment(table: str) -> None:
     made = compile_decoder(one, Shape(None, {}, bigint_strings=False, charsets={}))
     assert ast.get_docstring(ast.parse(made.source)) is None
     assert made(image(0xFE, number(7)), rows(1), 5) == [b'{"id":7}']
+
+
+PIECES = [
+    b"",
+    b"\0",
+    b"\x1f",
+    b"\x7f",
+    b'"',
+    b"\\",
+    b"\\u0000",
+    b"\\ud800",
+    b"\xed\xa0\x80",
+    b"\xff",
+    b"\xc3",
+    b"\xa9",
+    "é".encode(),
+]
+PIECES += [
+    "😀".encode(),
+    b" ",
+    b"\n",
+    b"1",
+    b"-0",
+    b"1e400",
+    b"[",
+    b"]",
+    b",",
+    b"{",
+    b"}",
+    b'"a":',
+    b"null",
+    b"NaN",
+    b"x" * 255,
+]
+raws = st.lists(st.sampled_from(PIECES), max_size=6).map(b"".join) | st.binary(max_size=300)
+jsons = raws | st.lists(raws.map(lambda raw: b'"%b"' % raw), max_size=3).map(lambda some: b" [%b]\n" % b",".join(some))
+
+
+@given(st.lists(st.tuples(jsons, raws, st.booleans()), min_size=1, max_size=5), st.booleans())
+def test_the_short_way_tells_the_same(values_: list[tuple[bytes, bytes, bool]], required_: bool) -> None:
+    """Usual and unusual values in one event, as by the functions that take any."""
+    data = Column("data", t.BLOB, b"\2", nullable=False, collation=45)
+    name = Column("%b", t.VARCHAR, b"\0\4", nullable=not required_, collation=45)
+    decode = decoder(data, name, hidden={"data": "json"})
+    body, expected = b"", []
+    for raw, text, present in values_:
+        there = present or required_
+        body += bytes([0xFC | (0 if there else 2)]) + struct.pack("<H", len(raw)) + raw
+        body += struct.pack("<H", len(text)) + text if there else b""
+        rendered = values.encode(text.decode("utf-8", "replace")) if there else b"null"
+        expected.append(b'{"data":%b,"%%b":%b}' % (values.json_text(raw), rendered))
+    assert decode(body, rows(2), len(body)) == expected
 
 
 def test_wide_tables_have_wide_bitmaps() -> None:
