@@ -27,7 +27,8 @@ from gateway.replay import Replay
 from gateway.session import Outcome, Rules, Session
 from gateway.stats import Stats
 from gateway.subscription import Subscription
-from gateway.wire import Error, Gap, Progress
+from gateway.wire import Error
+from journal.texts import Gap, Progress
 
 NEW_EPOCH = 4001  # close code: come back
 UNREAD = 4002  # the same

@@ -12,8 +12,9 @@ from struct import Struct
 import msgspec
 
 from gateway.deflate import LEAST, MOST, packed
-from gateway.wire import Column, Control, Schema, encode, event_text
-from journal.columns import Columns
+from gateway.wire import Control
+from journal import shared
+from journal.texts import Column, Schema, encode, event_text
 from journal.types import Event
 
 LIVE_SLICE = 64 * 1024  # bytes written to one connection between two looks at its write buffer
@@ -26,20 +27,16 @@ _medium = Struct("!BBH").pack
 _large = Struct("!BBQ").pack
 
 
-class Run:
+class Run(shared.Run):
     """Consecutive events of one channel, ready to write; each way of writing them is made once, when asked for.
 
     ``deflate`` asks for compressed frames, which only clients that have negotiated them understand.
     """
 
-    __slots__ = ("_frames", "_large", "_whole", "columns", "events", "first", "last", "size")
+    __slots__ = ("_frames", "_large", "_whole")
 
     def __init__(self, events: Sequence[Event], size: int) -> None:
-        self.events = events
-        self.first = events[0].offset
-        self.last = events[-1].offset
-        self.size = size  # bytes of messages, more or less
-        self.columns = Columns(events)
+        super().__init__(events, size)
         self._large: bool | None = None  # whether any frame is worth compressing
         self._whole: dict[bool, bytes] = {}
         self._frames: dict[tuple[int, bool], bytes] = {}

@@ -12,90 +12,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import bisect_left
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import cast
 
 from gateway.frames import SLICE, Run, control_frame, schema_frame
 from gateway.hub import Hub
 from gateway.share import Share
 from gateway.stats import Stats
 from gateway.subscription import Mode, Subscription
-from gateway.wire import Gap, Live
 from journal.errors import JournalError
 from journal.shapes import in_force
+from journal.shared import PAGE_EVENTS, Page, Pages, resumes_at
+from journal.texts import Gap, Live
 from journal.types import JournalReader, Shape
 
-PAGE_EVENTS = 512  # pages end at multiples of this offset, so that subscribers behind by the same share them
 WORKERS = 4
 AT_ONCE = 1  # pages that a worker serves in one turn of the loop, at least
 WRITES_A_PAGE = 16  # writes of live rows that take about as long as the writing of one page
 KEPT_BYTES = 32 << 20
 JOURNAL_FAILED = 4000  # close code: come back
 
-_EVENT_OVERHEAD = 640  # bytes of memory that an event of a page takes beside its message
-
 log = logging.getLogger("gateway.replay")
-
-
-class Page(NamedTuple):
-    """A run of events, and what rows of the channel look like. ``whole``: reading again would give no more."""
-
-    run: Run
-    whole: bool
-    shapes: tuple[Shape, ...] = ()
-
-    @property
-    def size(self) -> int:
-        """Bytes of memory, at most: the messages, their frames singly and joined, and what filters look at."""
-        return 3 * self.run.size + _EVENT_OVERHEAD * len(self.run.events)
-
-
-class Pages:
-    """Reads pages and keeps the last few for others: thousands of clients that return at once need the same ones."""
-
-    def __init__(self, journal: JournalReader, stats: Stats, kept_bytes: int = KEPT_BYTES) -> None:
-        self._journal = journal
-        self._stats = stats
-        self._room = kept_bytes
-        self._most = kept_bytes // 4  # a larger page is not worth keeping
-        self._kept: OrderedDict[tuple[str, int], Page] = OrderedDict()
-
-    async def read(self, channel: str, after: int, head: int) -> Page | None:
-        """The page after ``after``, nothing beyond ``head``; ``None`` when retention has left nothing to read."""
-        key = (channel, after)
-        page = self._kept.get(key)
-        if page is not None and (page.whole or page.run.last == head):
-            self._kept.move_to_end(key)
-            self._stats.page_hits += 1
-            return page
-        page = await self._load(channel, after, head)
-        if page is not None:
-            self._keep(key, page)
-        return page
-
-    async def _load(self, channel: str, after: int, head: int) -> Page | None:
-        boundary = (after // PAGE_EVENTS + 1) * PAGE_EVENTS
-        stop = min(boundary, head)
-        shapes = self._journal.shapes(channel)  # now, for retention may take some with the events, and pages are kept
-        events = await self._journal.read(channel, after, limit=stop - after, max_bytes=SLICE)
-        self._stats.pages += 1
-        events = [event for event in events if event.offset <= head]  # the page begins at the floor if that is higher
-        if not events:
-            return None
-        run = Run(events, sum(event.size for event in events))
-        return Page(run, run.last >= boundary or run.last < head, shapes)
-
-    def _keep(self, key: tuple[str, int], page: Page) -> None:
-        if page.size > self._most:
-            return
-        replaced = self._kept.pop(key, None)
-        self._room += replaced.size if replaced else 0
-        self._kept[key] = page
-        self._room -= page.size
-        while self._room < 0:
-            _, oldest = self._kept.popitem(last=False)
-            self._room += oldest.size
 
 
 class Replay:
@@ -105,7 +43,7 @@ class Replay:
         self._journal = journal
         self._hub = hub
         self._stats = stats
-        self._pages = Pages(journal, stats)
+        self._pages = Pages(journal, Run, stats, page_bytes=SLICE, kept_bytes=KEPT_BYTES)
         self._most_workers = workers
         self._workers: set[asyncio.Task[None]] = set()
         self._queue: deque[Subscription] = deque()
@@ -180,16 +118,14 @@ class Replay:
         page = await self._pages.read(channel, after, self._hub.published(channel))
         if subscription.mode is not Mode.REPLAYING:
             return  # unsubscribed, replaced or gone meanwhile
-        first = page.run.first if page else min(self._journal.floor(channel), self._hub.published(channel) + 1)
+        first = resumes_at(page, after, self._journal.floor(channel), self._hub.published(channel))
         if first > after + 1:
             self._tell_gap(subscription, first)
-        elif page is None:
-            raise JournalError(f"{channel} has no event {after + 1}, though it is kept")
         if page is not None:
             self._send(subscription, page)
             subscription.offset = page.run.last
 
-    def _send(self, subscription: Subscription, page: Page) -> None:
+    def _send(self, subscription: Subscription, page: Page[Run]) -> None:
         run = page.run
         places = range(len(run.events)) if subscription.where is None else run.columns.select(subscription.where)
         if subscription.columns is not None:
@@ -222,7 +158,7 @@ class Replay:
         return schema + control_frame(Live(subscription=subscription.channel, offset=subscription.offset))
 
 
-def _described(subscription: Subscription, page: Page, places: Sequence[int]) -> bytes:
+def _described(subscription: Subscription, page: Page[Run], places: Sequence[int]) -> bytes:
     """The frames of the events at these places, and in between what they look like wherever that changes."""
     run, deflate = page.run, subscription.sink.deflate
     parts, done = [_schema(subscription, in_force(page.shapes, run.first))], 0

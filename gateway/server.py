@@ -19,14 +19,14 @@ from gateway.pace import Pace
 from gateway.replay import Replay
 from gateway.session import Rules
 from gateway.stats import Stats
-from gateway.subscription import Bounds
-from gateway.wire import Drain, SourceState
+from gateway.wire import SourceState
 from journal.filter import Filters
+from journal.opening import Bounds
 from journal.shapes import column_names
+from journal.texts import RECONNECT_MS, Drain
 from journal.types import Event, JournalReader
 
 _BACKLOG = 4096  # connections not yet accepted: everybody may come back at once
-_RECONNECT_MS = (200, 5000)
 _UNSENT = 128 * 1024
 
 
@@ -58,7 +58,7 @@ class Gateway:
         self._journal = journal
         self._ahead = ahead
         self._columns = columns
-        self._filters = Filters(self._known_columns)
+        self.filters = Filters(self._known_columns)  # others that read the journal may share them
         self._channels = tuple(channels)
         self._host = host
         self.port = port  # once started, the port listened on
@@ -84,7 +84,7 @@ class Gateway:
         self._shared = Shared(
             hub=hub,
             replay=replay,
-            rules=Rules(self._bounds, self._limits.max_subscriptions, self._ahead, self._filters),
+            rules=Rules(self._bounds, self._limits.max_subscriptions, self._ahead, self.filters),
             source=self._source,
             stats=self.stats,
             limits=self._limits,
@@ -124,7 +124,7 @@ class Gateway:
         In one go and to be called before anything of that epoch is published: a live subscriber would take its offsets
         for those of the old one.
         """
-        farewell = control_frame(Drain(reconnect_ms=_RECONNECT_MS))
+        farewell = control_frame(Drain(reconnect_ms=RECONNECT_MS))
         for connection in list(self._shared.connections):
             connection.drain(farewell, NEW_EPOCH, "a new epoch begins")
 
@@ -153,7 +153,7 @@ class Gateway:
         await asyncio.sleep(0)  # lets the transports report their end
 
     async def _send_away(self) -> None:
-        farewell = control_frame(Drain(reconnect_ms=_RECONNECT_MS))
+        farewell = control_frame(Drain(reconnect_ms=RECONNECT_MS))
         for count, connection in enumerate(list(self._shared.connections), 1):
             connection.drain(farewell)
             if count % AT_ONCE == 0:

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gateway import wire
-from gateway.subscription import Bounds, Sink, Subscription, opening
+from gateway.subscription import Sink, Subscription
 from journal.filter import BadFilter, Filters, TooMany
+from journal.opening import Bounds, opening
+from journal.strict import quoted
+from journal.texts import Gap, Id, Subscribed
 
 
 class Rules(NamedTuple):
@@ -63,7 +66,7 @@ class Session:
         channel = request.channel
         bounds = self._rules.bounds(channel)
         if bounds is None:
-            return _refused("unknown_channel", f"no channel {wire.quoted(channel)}", request.id)
+            return _refused("unknown_channel", f"no channel {quoted(channel)}", request.id)
         try:
             where = self._rules.filters.get(channel, request.where)
         except BadFilter as bad:
@@ -75,12 +78,12 @@ class Session:
             most = self._rules.max_subscriptions
             return _refused("limit", f"no more than {most} subscriptions on one connection", request.id)
 
-        start = opening(request, bounds)
+        start = opening(request.start, bounds)
         if start.ahead and request.offset is not None and self._rules.ahead(channel, request.offset):
             return Outcome((), away=True)
         subscription = Subscription(channel, self._sink, start.offset, where, schema=bool(request.schema))
         self.subscriptions = (*(kept for kept in self.subscriptions if kept is not replaced), subscription)
-        subscribed = wire.Subscribed(
+        subscribed = Subscribed(
             subscription=channel,
             epoch=bounds.epoch,
             offset=start.offset,
@@ -90,13 +93,13 @@ class Session:
         replies: tuple[wire.Control, ...] = (subscribed,)
         if start.gap_reason is not None:
             after, before = start.gap_after, bounds.floor
-            replies += (wire.Gap(subscription=channel, after=after, before=before, reason=start.gap_reason),)
+            replies += (Gap(subscription=channel, after=after, before=before, reason=start.gap_reason),)
         return Outcome(replies, opened=subscription, closed=replaced)
 
     def _unsubscribe(self, request: wire.Unsubscribe) -> Outcome:
         channel = request.channel
         if self._rules.bounds(channel) is None:
-            return _refused("unknown_channel", f"no channel {wire.quoted(channel)}", request.id)
+            return _refused("unknown_channel", f"no channel {quoted(channel)}", request.id)
         closed = self._find(channel)
         self.subscriptions = tuple(kept for kept in self.subscriptions if kept is not closed)
         return Outcome((wire.Unsubscribed(subscription=channel, id=request.id),), closed=closed)
@@ -108,5 +111,5 @@ class Session:
         return None
 
 
-def _refused(code: wire.ErrorCode, reason: str, request_id: wire.Id) -> Outcome:
+def _refused(code: wire.ErrorCode, reason: str, request_id: Id) -> Outcome:
     return Outcome((wire.Error(code=code, reason=reason, id=request_id),))

@@ -1,4 +1,4 @@
-"""One client's interest in one channel, and where it begins.
+"""One client's interest in one channel.
 
 A subscription is a cursor with two modes: it reads pages of the journal (``REPLAYING``) or stands in a group at the
 hub (``LIVE``), and may go to and fro between the two any number of times.
@@ -7,9 +7,8 @@ hub (``LIVE``), and may go to and fro between the two any number of times.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from gateway.wire import Subscribe
 from journal.filter import Filter
 
 if TYPE_CHECKING:
@@ -57,43 +56,3 @@ class Subscription:
         self.columns: bytes | None = b"" if schema else None  # as its client was told them; None: it does not ask
         self.told = offset  # where a client with a filter knows itself to be, at least
         self.queued = False  # waits for a page, or is being served one: nobody else may move the cursor
-
-
-class Bounds(NamedTuple):
-    """A channel as a new subscriber finds it: ``published`` is the newest offset handed to live subscribers."""
-
-    epoch: str
-    floor: int
-    published: int
-
-
-class Opening(NamedTuple):
-    """Where a subscription starts. ``gap_after`` and ``gap_reason`` say what is missed, up to the floor.
-
-    ``ahead``: the client has an offset of our epoch that we have not given.
-    """
-
-    offset: int
-    recovered: bool
-    gap_after: int = 0
-    gap_reason: str | None = None
-    ahead: bool = False
-
-
-def opening(request: Subscribe, bounds: Bounds) -> Opening:
-    """Find a subscription's first offset and what its client has missed for good."""
-    before_all = bounds.floor - 1
-    cursor = request.cursor
-    if cursor is not None:
-        # Offsets of another epoch mean nothing here, and an offset above the head was given by a journal that was lost.
-        ours = cursor.epoch == bounds.epoch
-        if not ours or cursor.offset > bounds.published:
-            return Opening(before_all, recovered=False, gap_after=0, gap_reason="epoch", ahead=ours)
-        if cursor.offset < before_all:
-            return Opening(before_all, recovered=False, gap_after=cursor.offset, gap_reason="retention")
-        return Opening(cursor.offset, recovered=True)
-    if request.offset is not None:  # 0 without an epoch: the beginning of what is kept
-        return Opening(before_all, recovered=True)
-    if request.last is not None:
-        return Opening(max(bounds.published - request.last, before_all), recovered=True)
-    return Opening(bounds.published, recovered=True)

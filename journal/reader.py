@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from journal.errors import JournalReplaced, UnknownChannel
+from journal.errors import JournalError, JournalReplaced, UnknownChannel
 from journal.file import connect, explained, identify
 from journal.pages import Ask, PageReader
 from journal.schema import VERSION, ChannelRow, State, load_state
 from journal.shapes import load_shapes
 from journal.types import ChannelState, Event, Shape
+
+INTERVAL = 0.1  # seconds between two looks for something new
 
 
 class ReadOnlyJournal:
@@ -25,6 +27,7 @@ class ReadOnlyJournal:
     def __init__(self, path: Path) -> None:
         identify(path)
         self._path = path
+        self._closed = False
         self._connection = connect(path, read_only=True)
         self._file = _identity(path)
         try:
@@ -79,21 +82,29 @@ class ReadOnlyJournal:
                 return page
         return []
 
-    async def follow(self, channel: str, after: int, interval: float = 0.1) -> AsyncIterator[list[Event]]:
+    async def follow(self, channel: str, after: int, interval: float = INTERVAL) -> AsyncIterator[list[Event]]:
         """Every event after ``after``, page by page; looks again each ``interval`` seconds when there is none."""
         while True:
             if events := await self.read(channel, after):
                 yield events
                 after = events[-1].offset
             else:
-                await asyncio.sleep(interval)
+                await self.arrival(channel, after, interval)
+
+    async def arrival(self, channel: str, after: int, interval: float = INTERVAL) -> None:
+        """Wait for an event after ``after``, looking each ``interval`` seconds; raises when the journal is closed."""
+        while self._row(channel).head <= after:  # noqa: ASYNC110 - another process appends, and tells nobody
+            await asyncio.sleep(interval)
 
     async def close(self) -> None:
         """Close the connections."""
+        self._closed = True
         await asyncio.to_thread(self._pages.close)
         self._connection.close()
 
     def _state(self) -> State:
+        if self._closed:
+            raise JournalError("The journal is closed.")
         if _identity(self._path) != self._file:
             raise JournalReplaced(f"{self._path} was replaced by another file.", "Open it again.")
         with explained(self._connection, self._path):

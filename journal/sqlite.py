@@ -153,14 +153,18 @@ class SqliteJournal:
 
     async def follow(self, channel: str, after: int) -> AsyncIterator[list[Event]]:
         """Every event after ``after``, page by page, waiting for those to come; ends when the journal is closed."""
-        served = self._served(channel)
         while not self._closed:
-            arrival = served.arrival  # taken before the look: what comes in between sets it
             if events := await self.read(channel, after):
                 yield events
                 after = events[-1].offset
             else:
-                await arrival.wait()
+                await self.arrival(channel, after)
+
+    async def arrival(self, channel: str, after: int) -> None:
+        """Wait for an event after ``after``, as ``JournalReader.arrival`` says."""
+        served = self._served(channel)
+        if served.row.head <= after and not self._closed:
+            await served.arrival.wait()
 
     async def trim(self, keep_seconds: float, keep_bytes: int) -> int:
         """Let go of events older than ``keep_seconds`` and of the oldest beyond ``keep_bytes``; says how many.
@@ -202,8 +206,7 @@ class SqliteJournal:
         if self._closed:
             return
         self._closed = True
-        for channel in self._channels.values():
-            channel.wake()
+        self._wake()
         await outlast(self._thread.submit(self._pages.close))
         await outlast(self._thread.submit(self._writer.close))
         self._thread.shutdown(wait=False)
@@ -252,6 +255,7 @@ class SqliteJournal:
             self._pages.expect(epoch)
             self._adopt(await outlast(self._thread.submit(partial(self._writer.renew, epoch))))
             self.renewed()
+            self._wake()
         self._claims.clear()
 
     def _condemn(self, error: JournalDamaged) -> None:
@@ -266,6 +270,10 @@ class SqliteJournal:
             channel.adopt(done.state.channels[name], done.by_channel.get(name, ()), done.shapes.get(name, ()))
         if self._writer.wal.due:
             self._thread.submit(self._fold)
+
+    def _wake(self) -> None:
+        for channel in self._channels.values():
+            channel.wake()
 
     def _fold(self) -> None:
         with suppress(JournalError):  # journal/wal.py says why that does no harm

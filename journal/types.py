@@ -135,3 +135,9 @@ class JournalReader(Protocol):
         At most ``limit`` events or about ``max_bytes`` of messages, but at least one event if there is one. The
         page begins at the floor when ``after`` lies below it: comparing the first offset with ``after + 1`` tells.
         """
+
+    async def arrival(self, channel: str, after: int) -> None:
+        """Return once there is an event after the offset ``after``, or sooner: look again.
+
+        Sooner when the journal is closed or a new epoch has begun. Raises ``UnknownChannel``.
+        """

@@ -57,6 +57,10 @@ class SharedJournal:
         """A page of events after ``after``."""
         return await self._now().read(channel, after, limit, max_bytes)
 
+    async def arrival(self, channel: str, after: int) -> None:
+        """Wait for an event after ``after``; raises ``JournalError`` when this journal is closed meanwhile."""
+        await self._now().arrival(channel, after)
+
     def _now(self) -> ReadOnlyJournal:
         if self._open is None:
             assert self.error is not None

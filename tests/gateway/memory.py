@@ -48,6 +48,10 @@ class MemoryJournal:
         """Nothing is known of its rows."""
         return ()
 
+    async def arrival(self, channel: str, after: int) -> None:
+        """Nobody waits here."""
+        raise NotImplementedError
+
     async def read(self, channel: str, after: int, limit: int = 1000, max_bytes: int = 1 << 20) -> list[Event]:
         """A page."""
         self.reads += 1

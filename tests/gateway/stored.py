@@ -71,6 +71,10 @@ class StoredJournal:
         """What its rows look like."""
         return self._journal.shapes(channel)
 
+    async def arrival(self, channel: str, after: int) -> None:
+        """Wait for an event."""
+        await self._journal.arrival(channel, after)
+
     async def read(self, channel: str, after: int, limit: int = 1000, max_bytes: int = 1 << 20) -> list[Event]:
         """A page, counted."""
         self.reads += 1

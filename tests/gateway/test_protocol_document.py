@@ -10,12 +10,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway import limits, server, wire
+from gateway import limits, wire
 from gateway.connection import NEW_EPOCH, UNREAD
 from gateway.replay import JOURNAL_FAILED
 from gateway.server import Gateway
 from gateway.session import Rules, Session
-from gateway.subscription import Bounds
+from journal.opening import Bounds
+from journal.texts import RECONNECT_MS, Data, encode, event_text
 from journal.types import INSERT, Event
 from tests.gateway.clients import client
 from tests.gateway.recorder import Recorder
@@ -41,7 +42,7 @@ def test_client_frames_are_understood(line: str) -> None:
     request = wire.decode(line)
     known = {field.encode_name for field in msgspec.structs.fields(request)} | {"type"}
     assert set(keys(line)) <= known
-    again = json.loads(wire.encode(request))
+    again = json.loads(encode(request))
     assert {key: value for key, value in again.items() if value is not None} == json.loads(line)
 
 
@@ -49,14 +50,14 @@ def test_client_frames_are_understood(line: str) -> None:
 def test_server_frames_are_ours(line: str) -> None:
     """Each frame of the server is exactly what the gateway writes: keys, their order, and no others."""
     if "channel" in keys(line):
-        data = msgspec.json.decode(line, type=wire.Data)
-        old = b"" if data.old is None else wire.encode(data.old)
+        data = msgspec.json.decode(line, type=Data)
+        old = b"" if data.old is None else encode(data.old)
         event = Event(data.channel, data.offset, data.op or INSERT, bytes(data.message), 0.0, old)
-        assert wire.event_text(event).decode() == line
+        assert event_text(event).decode() == line
         order = ["channel", "offset", "op", "old", "message"]
         assert keys(line) == [key for key in order if key in keys(line)]
     else:
-        assert wire.encode(msgspec.json.decode(line, type=wire.Control)).decode() == line
+        assert encode(msgspec.json.decode(line, type=wire.Control)).decode() == line
 
 
 @pytest.mark.parametrize("code", ["bad_request", "unknown_channel", "bad_filter"])
@@ -112,6 +113,6 @@ def test_the_numbers_are_ours() -> None:
     assert f"more than {bounds.max_buffer >> 20} MiB" in TEXT
     assert f"at most {bounds.max_message // 1024} KiB (`gateway.max_message`)" in TEXT
     assert f"up to {bounds.max_subscriptions} subscriptions" in TEXT
-    assert json.dumps(server._RECONNECT_MS).replace(" ", "") in TEXT
+    assert json.dumps(RECONNECT_MS).replace(" ", "") in TEXT
     for code in (JOURNAL_FAILED, NEW_EPOCH, UNREAD):
         assert f"| {code} |" in TEXT

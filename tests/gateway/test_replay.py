@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway.hub import Hub
-from gateway.replay import JOURNAL_FAILED, PAGE_EVENTS, Pages, Replay
+from gateway.replay import JOURNAL_FAILED, PAGE_EVENTS, Replay
 from gateway.stats import Stats
 from gateway.subscription import Mode, Subscription
 from journal.errors import JournalError
@@ -199,39 +199,6 @@ async def test_a_crowd_shares_its_pages() -> None:
     assert bench.stats.page_hits > 140
 
 
-async def test_a_kept_page_grows_with_the_channel() -> None:
-    """The page at the head is read again when there is more; whole pages are not."""
-    journal, stats = MemoryJournal([CHANNEL]), Stats()
-    pages = Pages(journal, stats)
-    journal.append(CHANNEL, [b"{}"] * 10)
-    first = await pages.read(CHANNEL, 0, 10)
-    assert first is not None
-    assert (first.run.first, first.run.last, first.whole) == (1, 10, False)
-    assert await pages.read(CHANNEL, 0, 10) is first
-    journal.append(CHANNEL, [b"{}"] * PAGE_EVENTS)
-    second = await pages.read(CHANNEL, 0, 10 + PAGE_EVENTS)
-    assert second is not None
-    assert (second.run.last, second.whole) == (PAGE_EVENTS, True)
-    journal.append(CHANNEL, [b"{}"])
-    assert await pages.read(CHANNEL, 0, 11 + PAGE_EVENTS) is second
-
-
-async def test_kept_pages_are_bounded() -> None:
-    """Memory for kept pages has an end: the oldest go, and a page too large is not kept."""
-    journal = MemoryJournal([CHANNEL])
-    journal.append(CHANNEL, [b'"%b"' % (b"x" * 1000)] * 20 * PAGE_EVENTS)
-    journal.append(CHANNEL, [b'"%b"' % (b"x" * 1_000_000)])
-    pages = Pages(journal, Stats(), kept_bytes=8_000_000)
-    after, head = 0, journal.head(CHANNEL)
-    while after < head:
-        page = await pages.read(CHANNEL, after, head)
-        assert page is not None
-        after = page.run.last
-        assert sum(kept.size for kept in pages._kept.values()) == 8_000_000 - pages._room <= 8_000_000
-    assert len(pages._kept) > 3
-    assert max(kept.size for kept in pages._kept.values()) < 2_000_000
-
-
 async def test_nothing_beyond_what_was_published() -> None:
     """Events in the journal that were not published yet wait for it: a page never overtakes the hub."""
     bench = Bench(kept=10)
@@ -241,16 +208,6 @@ async def test_nothing_beyond_what_was_published() -> None:
     assert sink.offsets == list(range(1, 11))
     bench.hub.publish(events)
     assert sink.offsets == list(range(1, 16))
-
-
-async def test_a_page_that_begins_at_the_floor_overtakes_nothing_either() -> None:
-    """When retention moves the beginning of a page, its end still is what was published."""
-    journal = MemoryJournal([CHANNEL])
-    journal.append(CHANNEL, [b"{}"] * 20)
-    journal.trim(CHANNEL, 6)
-    page = await Pages(journal, Stats()).read(CHANNEL, 0, 10)
-    assert page is not None
-    assert (page.run.first, page.run.last) == (6, 10)
 
 
 async def test_stop_serves_nobody_any_more() -> None:

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from gateway.session import Outcome, Rules, Session
-from gateway.subscription import Bounds
-from gateway.wire import Error, Gap, Pong, Subscribed, Unsubscribed
+from gateway.wire import Error, Pong, Unsubscribed
 from journal.filter import MAX_SCANNED
+from journal.opening import Bounds
+from journal.texts import Gap, Subscribed
 from tests.gateway.recorder import Recorder
 
 CHANNELS = {"a": Bounds("k3f9", 1, 10), "b": Bounds("k3f9", 5, 10), "c": Bounds("k3f9", 1, 0)}

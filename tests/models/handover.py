@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import gateway.group
 import gateway.hub
 import gateway.replay
+import journal.shared
 from gateway.frames import runs
 from tests.models.client import Client
 from tests.models.world import CHANNELS, World
@@ -67,7 +68,8 @@ class Handover(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._patch = pytest.MonkeyPatch()
-        self._patch.setattr(gateway.replay, "PAGE_EVENTS", PAGE_EVENTS)
+        for module in (gateway.replay, journal.shared):
+            self._patch.setattr(module, "PAGE_EVENTS", PAGE_EVENTS)
         for name in ("cdc.capture", "gateway.replay"):
             self._patch.setattr(logging.getLogger(name), "disabled", True)
         self._patch.setattr(gateway.replay, "SLICE", SLICE)

@@ -2,20 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.subscription import Bounds, Opening, opening
-from gateway.wire import Subscribe
+from journal.opening import Bounds, Opening, Start, opening
+from journal.types import Cursor
 
-KEPT = Bounds("k3f9", floor=977, published=1100)
-EMPTY = Bounds("k3f9", floor=1, published=0)
-TRIMMED = Bounds("k3f9", floor=1101, published=1100)
+KEPT = Bounds("k3f9", floor=977, head=1100)
+EMPTY = Bounds("k3f9", floor=1, head=0)
+TRIMMED = Bounds("k3f9", floor=1101, head=1100)
 
 
-def asked(last: int | None = None, epoch: str | None = None, offset: int | None = None) -> Subscribe:
-    return Subscribe(channel="c", last=last, epoch=epoch, offset=offset)
+def asked(last: int | None = None, epoch: str | None = None, offset: int = 0) -> Start:
+    return Start(last=last) if epoch is None else Start(Cursor(epoch, offset))
 
 
 @pytest.mark.parametrize(
-    ("request_", "bounds", "expected"),
+    ("start", "bounds", "expected"),
     [
         (asked(), KEPT, Opening(1100, recovered=True)),
         (asked(), EMPTY, Opening(0, recovered=True)),
@@ -24,7 +24,7 @@ def asked(last: int | None = None, epoch: str | None = None, offset: int | None 
         (asked(last=10_000), KEPT, Opening(976, recovered=True)),
         (asked(last=5), EMPTY, Opening(0, recovered=True)),
         (asked(last=5), TRIMMED, Opening(1100, recovered=True)),
-        (asked(offset=0), KEPT, Opening(976, recovered=True)),
+        (Start(everything=True), KEPT, Opening(976, recovered=True)),
         (asked(epoch="k3f9", offset=1100), KEPT, Opening(1100, recovered=True)),
         (asked(epoch="k3f9", offset=976), KEPT, Opening(976, recovered=True)),
         (asked(epoch="k3f9", offset=975), KEPT, Opening(976, False, 975, "retention")),
@@ -37,6 +37,6 @@ def asked(last: int | None = None, epoch: str | None = None, offset: int | None 
         (asked(epoch="k3f9", offset=0), EMPTY, Opening(0, recovered=True)),
     ],
 )
-def test_where_a_subscription_begins(request_: Subscribe, bounds: Bounds, expected: Opening) -> None:
-    """Each form of subscribe starts at its place, and what cannot be had any more is said with its reason."""
-    assert opening(request_, bounds) == expected
+def test_where_a_reader_begins(start: Start, bounds: Bounds, expected: Opening) -> None:
+    """Each way to begin starts at its place, and what cannot be had any more is said with its reason."""
+    assert opening(start, bounds) == expected
