@@ -7,21 +7,25 @@ from collections.abc import Mapping, Sequence
 import falcon.asgi
 
 from api import errors
+from api.changes import ChannelChanges
 from api.channels import Channels
+from api.feed import Feed
 from api.health import Healthz, Metrics, MetricsText, Readiness, Readyz
 from api.keys import ApiKeys
 from api.limits import Asgi, BoundedBodies
 from api.openapi import OpenApi
+from api.origins import Allows, ReadingOrigins
 from api.page import web_files
 from api.results import ScrapedResult, ScrapedResults
+from api.stream import Stream
 from api.writer import ResultWriter
-from journal.types import JournalReader
 
 
 def create_app(
     *,
     results: ResultWriter,
-    journal: JournalReader,
+    feed: Feed,
+    origins: Allows,
     readiness: Readiness,
     metrics: Metrics,
     page_settings: Mapping[str, object],
@@ -34,7 +38,10 @@ def create_app(
     api_keys = ApiKeys(keys)
     app.add_route("/api/scraped-result", ScrapedResult(results, api_keys))
     app.add_route("/api/scraped-results", ScrapedResults(results, api_keys))
-    app.add_route("/api/channels", Channels(journal))
+    reading = ReadingOrigins(origins)
+    app.add_route("/api/channels", Channels(feed.journal))
+    app.add_route("/api/stream/{channel}", Stream(feed, reading))
+    app.add_route("/api/changes/{channel}", ChannelChanges(feed, reading))
     app.add_route("/healthz", Healthz())
     app.add_route("/readyz", Readyz(readiness))
     app.add_route("/metrics", MetricsText(metrics))

@@ -2,11 +2,20 @@
 
 ApiError
 ├── Unauthorized      401  no key, or none of ours
+├── ForeignOrigin     403  a page that may not read here
+├── NoSuchChannel     404
+├── BadQuery          400  a parameter that cannot be understood; ``path`` names it
+├── BadFilterGiven    422  a filter that cannot be used; ``reason`` has the place in it
 ├── BodyTooLarge      413
 ├── WrongMediaType    415
 ├── NotJson           400  with the position
 ├── InvalidBody       422  with the path of the field, or one failure per item
 ├── Overloaded        503  too many bodies are being received
+├── ComeBack          503  not now
+│   ├── ReadersFull   503  too many streams and polls
+│   ├── FiltersFull   503  too many different filters of all readers
+│   ├── NewEpoch      503  another epoch begins
+│   └── JournalAway   503  the journal cannot be read
 └── SaveFailed        500  ``error`` is always "Failed to save scraped result"; ``reason`` says more
     ├── RowRefused    422  the database refuses these values: sending them again is useless
     ├── BatchRefused  422  the same for a batch, with one failure per refused item
@@ -26,6 +35,8 @@ from typing import Any, ClassVar, Literal
 import falcon
 import falcon.asgi
 import msgspec
+
+from journal.errors import JournalError
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +86,37 @@ class Unauthorized(ApiError):
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="rowcast"'}
 
 
+class ForeignOrigin(ApiError):
+    """A browser asks for a page of another origin than those that may read."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        hint = "see gateway.origins"
+        super().__init__(Failure(error="Pages from this origin or host name may not read here", hint=hint))
+
+
+class NoSuchChannel(ApiError):
+    """No channel has this name."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__(Failure(error="There is no such channel", hint="GET /api/channels lists them"))
+
+
+class BadQuery(ApiError):
+    """A parameter of the query, or ``Last-Event-ID``, cannot be understood."""
+
+    status = 400
+
+
+class BadFilterGiven(ApiError):
+    """``where`` is JSON, but no filter for this channel."""
+
+    status = 422
+
+
 class BodyTooLarge(ApiError):
     """The body is longer than ``api.max_body``."""
 
@@ -104,6 +146,35 @@ class Overloaded(ApiError):
 
     status = 503
     headers: ClassVar[dict[str, str]] = {"Retry-After": str(RETRY_AFTER)}
+
+
+class ComeBack(ApiError):
+    """It cannot be answered now. A stream says so by ending at once, so that a browser comes back by itself."""
+
+    status = 503
+    headers: ClassVar[dict[str, str]] = {"Retry-After": str(RETRY_AFTER)}
+
+
+class ReadersFull(ComeBack):
+    """There are as many streams and polls as may be."""
+
+
+class FiltersFull(ComeBack):
+    """All readers together have as many different filters as may be."""
+
+
+class NewEpoch(ComeBack):
+    """What the client or we hold is of an epoch that ends."""
+
+    def __init__(self) -> None:
+        super().__init__(Failure(error="Another epoch begins"))
+
+
+class JournalAway(ComeBack):
+    """The journal cannot be read."""
+
+    def __init__(self) -> None:
+        super().__init__(Failure(error="The journal cannot be read now"))
 
 
 class SaveFailed(ApiError):
@@ -173,6 +244,7 @@ def install(app: falcon.asgi.App[Any, Any]) -> None:
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _http_error)
     app.add_error_handler(ApiError, _api_error)
+    app.add_error_handler(JournalError, _journal_error)
 
 
 def encode(failure: Failure) -> bytes:
@@ -184,6 +256,13 @@ async def _api_error(
     _req: falcon.asgi.Request, resp: falcon.asgi.Response, error: ApiError, _params: dict[str, Any]
 ) -> None:
     _answer(resp, error.status, error.headers, error.failure)
+
+
+async def _journal_error(
+    req: falcon.asgi.Request, resp: falcon.asgi.Response, error: JournalError, params: dict[str, Any]
+) -> None:
+    log.warning("%s %s: %s", req.method, req.path, error)  # it names files: not for strangers
+    await _api_error(req, resp, JournalAway(), params)
 
 
 async def _http_error(

@@ -7,17 +7,17 @@ clock.)
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import falcon
 import falcon.asgi
 
+from api.client import SCOPE_KEY, Client, Receive
 from api.errors import ApiError, BodyTooLarge, Failure, Overloaded, WrongMediaType, encode
 
 MEDIA_NDJSON = "application/x-ndjson"
 
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Asgi = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
@@ -44,8 +44,9 @@ class BoundedBodies:
         body = bytearray()
         try:
             self._check_length(scope)
-            if await self._receive(body, receive):
-                await self._app(scope, _received(bytes(body), receive), send)
+            if await self._receive(body, receive, wanted=scope["method"] not in ("GET", "HEAD")):
+                client = Client(bytes(body), receive)
+                await self._app({**scope, SCOPE_KEY: client}, client.receive, send)
         except ApiError as error:  # only from receiving: the application answers its own
             await _refuse(error, send)
         finally:
@@ -61,16 +62,19 @@ class BoundedBodies:
             text = f"The body is too large: at most {self._max_body} bytes"
             raise BodyTooLarge(Failure(error=text, limit=self._max_body))
 
-    async def _receive(self, body: bytearray, receive: Receive) -> bool:
-        """Fill ``body``; false if the client left before its end."""
+    async def _receive(self, body: bytearray, receive: Receive, *, wanted: bool) -> bool:
+        """Fill ``body``; false if the client left before its end. One that nobody wants is received and not kept."""
+        size = 0
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return False
             chunk = message.get("body", b"")
-            body += chunk
-            self._held += len(chunk)
-            self._check_size(len(body))
+            size += len(chunk)
+            if wanted:  # else a stream would hold it as long as it lasts
+                body += chunk
+                self._held += len(chunk)
+            self._check_size(size)
             if self._held > self._max_held:
                 raise Overloaded(Failure(error="Too much is being received at once"))
             if not message.get("more_body", False):
@@ -94,16 +98,6 @@ def check_media(req: falcon.asgi.Request, *accepted: str) -> str:
     if (charset := params.get("charset", "utf-8").lower()) not in ("utf-8", "utf8"):
         raise WrongMediaType(Failure(error=f"The character set {charset} is not taken", hint="JSON is UTF-8"))
     return media
-
-
-def _received(body: bytes, receive: Receive) -> Receive:
-    """A ``receive`` that gives the whole body first, then whatever the server says."""
-    first: list[Mapping[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def next_message() -> Mapping[str, Any]:
-        return first.pop() if first else await receive()
-
-    return next_message
 
 
 async def _refuse(error: ApiError, send: Send) -> None:

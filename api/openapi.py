@@ -8,14 +8,17 @@ import falcon
 import falcon.asgi
 import msgspec
 
+from api.changes import DEFAULT_LIMIT, MAX_LIMIT, MAX_WAIT, Changes
 from api.channels import ChannelList
 from api.errors import Failure
 from api.health import Alive, Ready
 from api.limits import MEDIA_NDJSON
 from api.results import Saved, SavedBatch
 from api.rows import NewResult
+from api.stream import MEDIA_EVENTS
+from journal.opening import MAX_LAST
 
-_TYPES = (NewResult, Saved, SavedBatch, Failure, ChannelList, Alive, Ready)
+_TYPES = (NewResult, Saved, SavedBatch, Failure, ChannelList, Changes, Alive, Ready)
 _FAILURES = {
     "400": "The body is not JSON",
     "401": "An API key is required",
@@ -24,6 +27,12 @@ _FAILURES = {
     "415": "The body has another media type",
     "422": "The body is JSON, but not a result that can be saved",
     "503": "Not saved; send it again after Retry-After. Without that header the outcome is unknown",
+}
+_REFUSALS = {
+    "400": "A parameter cannot be understood",
+    "403": "The page may not read here",
+    "404": "There is no such channel",
+    "422": "The filter cannot be used",
 }
 
 _Json = dict[str, Any]
@@ -71,6 +80,8 @@ def _paths(*, keys_needed: bool) -> _Json:
                 keys_needed=keys_needed,
             )
         },
+        "/api/stream/{channel}": {"get": _stream()},
+        "/api/changes/{channel}": {"get": _changes()},
         "/api/channels": {"get": _get("The channels and their bounds", ChannelList)},
         "/healthz": {"get": _get("Whether the process lives", Alive)},
         "/readyz": {"get": _get("Whether the whole path works", Ready, {"503": _json("Not ready", Ready)})},
@@ -95,6 +106,45 @@ def _post(summary: str, bodies: dict[str, _Json], answer: type, *, keys_needed: 
 
 def _get(summary: str, answer: type, others: _Json | None = None) -> _Json:
     return {"summary": summary, "responses": {"200": _json("OK", answer), **(others or {})}}
+
+
+def _stream() -> _Json:
+    events = {"description": "Server-sent events", "content": {MEDIA_EVENTS: {"schema": {"type": "string"}}}}
+    resumed = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}}
+    return {
+        "summary": "A channel as server-sent events",
+        "parameters": [*_reading(), resumed],
+        "responses": {"200": events, **_refusals()},
+    }
+
+
+def _changes() -> _Json:
+    limit = _number("limit", 1, MAX_LIMIT) | {"description": f"default {DEFAULT_LIMIT}"}
+    again = {"503": _json("Not now: ask again after Retry-After", Failure)}
+    return {
+        "summary": "What has happened since a cursor, at once or when something comes",
+        "parameters": [*_reading(), limit, _number("wait", 0, MAX_WAIT)],
+        "responses": {"200": _json("OK", Changes), **_refusals(), **again},
+    }
+
+
+def _reading() -> list[_Json]:
+    text = {"type": "string"}
+    where = {"application/json": {"schema": {"type": "object"}}}
+    return [
+        {"name": "channel", "in": "path", "required": True, "schema": text},
+        {"name": "after", "in": "query", "description": "epoch:offset; 0: everything that is kept", "schema": text},
+        _number("last", 0, MAX_LAST),
+        {"name": "where", "in": "query", "description": "a filter", "content": where},
+    ]
+
+
+def _number(name: str, least: int, most: int) -> _Json:
+    return {"name": name, "in": "query", "schema": {"type": "integer", "minimum": least, "maximum": most}}
+
+
+def _refusals() -> _Json:
+    return {status: _json(text, Failure) for status, text in _REFUSALS.items()}
 
 
 def _metrics() -> _Json:

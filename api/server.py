@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
@@ -15,15 +15,17 @@ from api.protocol import BoundedProtocol
 
 KEEP_ALIVE = 10  # seconds that an idle connection is kept
 UNREAD = 20_000  # milliseconds after which a client that does not read its answer is cut off
+UNSENT = 64 * 1024  # bytes that the kernel takes for a client beyond what is on its way
 
 
 class ApiServer:
-    """Serves ``app`` on ``host`` and ``port`` (0: a free one)."""
+    """Serves ``app`` on ``host`` and ``port`` (0: a free one). ``closing`` is called first when it is to stop."""
 
-    def __init__(self, app: Asgi, host: str, port: int) -> None:
+    def __init__(self, app: Asgi, host: str, port: int, closing: Callable[[], None] = lambda: None) -> None:
         self._app = app
         self._host = host
         self._port = port
+        self._closing = closing
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -60,6 +62,7 @@ class ApiServer:
         """Accept nothing new, let requests end for ``deadline`` seconds, then cut what is left."""
         if self._server is None or self._task is None:
             return
+        self._closing()  # before uvicorn waits: a stream that goes on would hold it up until the deadline
         self._server.config.timeout_graceful_shutdown = math.ceil(deadline)
         self._server.should_exit = True
         await asyncio.wait([self._task], timeout=deadline)
@@ -95,4 +98,6 @@ def _listen(host: str, port: int) -> socket.socket:
         raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted sockets inherit it
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # otherwise it takes megabytes for each client that does not read
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
     return listener

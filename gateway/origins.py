@@ -7,6 +7,7 @@ pages is the server's business. Programs that are not browsers send no ``Origin`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -41,6 +42,22 @@ class OriginPolicy:
             return True
         return not self._loopback_only and host is not None and normal[1] == _hostname(host)
 
+    def allows_reading(self, origin: str | None, host: str | None) -> bool:
+        """The same for a plain GET, with which a browser sends no ``Origin`` to the host that its page came from.
+
+        So the host has to be one that no foreign page can have: an address, loopback, or that of a listed origin.
+        """
+        if origin is not None or host is None or self._any:
+            return self.allows(origin, host)
+        name = _hostname(host)
+        if name is None:
+            return False
+        if name in _LOOPBACK or _is_address(name):
+            return True
+        if self._listed:
+            return name in {listed[1] for listed in self._listed if listed is not None}
+        return not self._loopback_only
+
 
 def is_loopback(host: str) -> bool:
     """Whether an address to listen on can be reached from this machine alone."""
@@ -60,6 +77,14 @@ def _normal(origin: str) -> tuple[str, str, int] | None:
 def _hostname(host: str) -> str | None:
     parts = _split(f"http://{host}")
     return parts.hostname if parts else None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _split(url: str) -> SplitResult | None:

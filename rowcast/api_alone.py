@@ -13,13 +13,15 @@ import signal
 import uvloop
 
 from api.app import create_app
+from api.feed import Feed
 from api.limits import Asgi
 from api.server import ApiServer
 from api.table import ResultTable
 from api.writer import ResultWriter
+from journal.filter import Filters
 from rowcast import metrics
 from rowcast.errors import INTERNAL
-from rowcast.serve import port_taken, writer_address
+from rowcast.serve import port_taken, reading_origins, writer_address
 from rowcast.settings import Settings
 from rowcast.shared_journal import SharedJournal
 
@@ -39,7 +41,8 @@ async def _serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, _signalled, stop)
     journal = SharedJournal(settings.journal.path)
     writer = ResultWriter(ResultTable(writer_address(settings)))
-    server = ApiServer(_app(settings, journal, writer), settings.api.host, settings.api.port)
+    feed = Feed(journal, filters=_filters(settings), max_readers=settings.api.max_readers)
+    server = ApiServer(_app(settings, feed, journal, writer), settings.api.host, settings.api.port, feed.close)
     await writer.start()
     try:
         await _listen(server, settings)
@@ -67,16 +70,25 @@ def _signalled(stop: asyncio.Event) -> None:
     stop.set()
 
 
-def _app(settings: Settings, journal: SharedJournal, writer: ResultWriter) -> Asgi:
+def _filters(settings: Settings) -> Filters:
+    """Refuses a column by what the settings say alone: nobody here knows whether the source is caught up with."""
+    channels = settings.channels
+    return Filters(lambda name: channels[name].columns if name in channels else None)
+
+
+def _app(settings: Settings, feed: Feed, journal: SharedJournal, writer: ResultWriter) -> Asgi:
     def readiness() -> tuple[bool, dict[str, str | None]]:
         checks = {"database": writer.error, "journal": str(journal.error) if journal.error else None}
         return not any(checks.values()), checks
 
     return create_app(
         results=writer,
-        journal=journal,
+        feed=feed,
+        origins=reading_origins(settings),
         readiness=readiness,
-        metrics=metrics.exposition(metrics.journal_figures(journal), metrics.writer_figures(writer)),
+        metrics=metrics.exposition(
+            metrics.journal_figures(journal), metrics.writer_figures(writer), metrics.feed_figures(feed.stats)
+        ),
         page_settings={"gateway_port": settings.gateway.port},
         keys=settings.api.keys,
         max_body=settings.api.max_body,

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from api.feed import FeedStats
 from api.writer import ResultWriter
 from cdc.capture import CATCHING_UP, DOWN, LIVE, STALLED, CaptureLoop
 from gateway.stats import Stats
@@ -60,6 +61,23 @@ def writer_figures(writer: ResultWriter) -> Figures:
         yield CounterMetricFamily("rowcast_posts_failed", "Rows that were not saved", value=stats.failed)
         yield CounterMetricFamily("rowcast_posts_unknown", "Rows of which nobody knows", value=stats.unknown)
         yield GaugeMetricFamily("rowcast_posts_queued", "Rows that wait", value=writer.queued)
+
+    return figures
+
+
+def feed_figures(stats: FeedStats) -> Figures:
+    """Event streams and long polls, and what was sent to them."""
+
+    def figures() -> Iterator[Metric]:
+        yield GaugeMetricFamily("rowcast_feed_streams", "Event streams", value=stats.streams)
+        yield GaugeMetricFamily("rowcast_feed_polls", "Long polls being answered", value=stats.polls)
+        yield CounterMetricFamily("rowcast_feed_opened", "Event streams begun", value=stats.opened)
+        yield CounterMetricFamily("rowcast_feed_asked", "Long polls begun", value=stats.asked)
+        yield CounterMetricFamily("rowcast_feed_refused", "Of both, refused for want of room", value=stats.refused)
+        yield CounterMetricFamily("rowcast_feed_deliveries", "Events written to them", value=stats.deliveries)
+        yield CounterMetricFamily("rowcast_feed_bytes", "Bytes of these events", value=stats.bytes)
+        yield CounterMetricFamily("rowcast_feed_gaps", "Gaps made for one reader", value=stats.gaps)
+        yield CounterMetricFamily("rowcast_feed_pages", "Journal pages read for them", value=stats.pages)
 
     return figures
 

@@ -13,6 +13,8 @@ from typing import Any
 import uvloop
 
 from api.app import create_app
+from api.feed import Feed
+from api.origins import Allows
 from api.server import ApiServer
 from api.table import Address, ResultTable
 from api.writer import ResultWriter
@@ -22,6 +24,7 @@ from cdc.fetch import TableChannel
 from cdc.position import unfed
 from cdc.reader import Origin
 from gateway.limits import Timing
+from gateway.origins import OriginPolicy, is_loopback
 from gateway.server import Gateway
 from journal.errors import JournalDamaged, JournalError, JournalFull, JournalLocked
 from journal.sqlite import SqliteJournal
@@ -49,6 +52,7 @@ class _Serve:
         self._with_api = api
         self._stop = asyncio.Event()
         self._writer: ResultWriter | None = None
+        self._feed: Feed | None = None
         self._failpoint = failpoints.from_environment(os.environ)
 
     # Start
@@ -154,21 +158,29 @@ class _Serve:
     async def _running_api(self) -> AsyncIterator[None]:
         settings = self._settings
         self._writer = writer = ResultWriter(ResultTable(writer_address(settings)))
+        self._feed = feed = Feed(
+            self._journal,
+            filters=self._gateway.filters,
+            ahead=self._journal.doubt,
+            max_readers=settings.api.max_readers,
+        )
         app = create_app(
             results=writer,
-            journal=self._journal,
+            feed=feed,
+            origins=reading_origins(settings),
             readiness=self._readiness,
             metrics=metrics.exposition(
                 metrics.capture_figures(self._capture),
                 metrics.journal_figures(self._journal),
                 metrics.gateway_figures(self._gateway.stats),
                 metrics.writer_figures(writer),
+                metrics.feed_figures(feed.stats),
             ),
             page_settings={"gateway_port": self._gateway.port},
             keys=settings.api.keys,
             max_body=settings.api.max_body,
         )
-        server = ApiServer(app, settings.api.host, settings.api.port)
+        server = ApiServer(app, settings.api.host, settings.api.port, feed.close)
         try:
             await server.start()
         except OSError as error:
@@ -192,6 +204,8 @@ class _Serve:
             for task in tasks:
                 if task.done():
                     task.result()
+            if self._feed is not None:
+                self._feed.close()
             await self._gateway.drain(_DRAIN)  # while rows still come: nobody is told "live" and left without
         except JournalError as error:
             code = TEMPORARY if isinstance(error, JournalDamaged) else INTERNAL  # the next start sets it aside
@@ -282,6 +296,12 @@ def writer_address(settings: Settings) -> Address:
         ssl_ca=url.ssl_ca,
         ssl_verify_identity=url.ssl_verify_identity,
     )
+
+
+def reading_origins(settings: Settings) -> Allows:
+    """Which pages may read events over HTTP: those that may over WebSocket."""
+    policy = OriginPolicy(settings.gateway.origins, loopback_only=is_loopback(settings.api.host))
+    return policy.allows_reading
 
 
 def port_taken(section: str, host: str, port: int, error: OSError) -> Failure:

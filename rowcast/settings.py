@@ -55,6 +55,7 @@ class Api(Struct, frozen=True):
     host: Annotated[Text, _about("address to listen on")] = "127.0.0.1"
     port: Annotated[Port, _about("port to listen on; 0 takes a free one")] = 8000
     max_body: Annotated[Size, _about("largest request body, bytes")] = 1 << 20
+    max_readers: Annotated[int, Meta(ge=1), _about("event streams and long polls at a time")] = 1000
     keys: Annotated[tuple[Text, ...], _about("a writing request shows one of these; none: open", secret=True)] = ()
 
     def __repr__(self) -> str:

@@ -65,7 +65,7 @@ class Connection:
 
 def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
     """The bytes of a request; underscores in header names stand for hyphens."""
-    given = {"host": "rowcast", "content-length": str(len(body))} if body else {"host": "rowcast"}
+    given = {"host": "localhost", "content-length": str(len(body))} if body else {"host": "localhost"}
     given |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body

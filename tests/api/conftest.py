@@ -5,18 +5,23 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.app import create_app
+from api.feed import Feed
 from api.server import ApiServer
 from api.table import Address, ResultTable
 from api.writer import ResultWriter
 from devenv.database import Server
 from tests.api.stubs import Journal
+from tests.gateway.stored import StoredJournal
 
 PASSWORD = "s3cret-Wr1ter'ж"
+
+CHANNELS = ("cctv_updates", "scraped_updates")
 
 _numbers = itertools.count()
 
@@ -79,7 +84,8 @@ async def serve() -> AsyncIterator[Callable[..., Any]]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(**parts: Any) -> ApiServer:
-            server = ApiServer(make_app(**parts), "127.0.0.1", 0)
+            parts.setdefault("feed", Feed(Journal()))
+            server = ApiServer(make_app(**parts), "127.0.0.1", 0, parts["feed"].close)
             await server.start()
             stack.push_async_callback(server.stop, 0.5)
             return server
@@ -87,11 +93,20 @@ async def serve() -> AsyncIterator[Callable[..., Any]]:
         yield start
 
 
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[StoredJournal]:
+    """An empty journal of both channels, on disk."""
+    journal = await StoredJournal.open(tmp_path / "journal.db", CHANNELS)
+    yield journal
+    await journal.close()
+
+
 def make_app(**parts: Any) -> Any:
     """The application with the given parts, and harmless ones for the rest."""
     defaults = {
         "results": None,
-        "journal": Journal(),
+        "feed": Feed(Journal()),
+        "origins": lambda _origin, _host: True,
         "readiness": lambda: (True, {}),
         "metrics": lambda: b"",
         "page_settings": {"gateway_port": 8080},

@@ -8,17 +8,39 @@ from collections.abc import Sequence
 
 from api.errors import SaveFailed
 from api.rows import Row
-from journal.types import ChannelState
+from journal.types import INSERT, ChannelState, Event, Shape
 
 
 class Journal:
-    """Two channels that never change."""
+    """Two channels that never change, one of them with events."""
 
     epoch = "k3f9"
 
     def channels(self) -> dict[str, ChannelState]:
         """Their bounds."""
         return {"scraped_updates": ChannelState(1, 0, 0, 0.0), "cctv_updates": ChannelState(5, 42, 4096, 12.34)}
+
+    def head(self, channel: str) -> int:
+        """The newest offset."""
+        return self.channels()[channel].head
+
+    def floor(self, channel: str) -> int:
+        """The oldest offset."""
+        return self.channels()[channel].floor
+
+    def shapes(self, channel: str) -> tuple[Shape, ...]:
+        """Nothing is known."""
+        return ()
+
+    async def read(self, channel: str, after: int, limit: int = 1000, max_bytes: int = 1 << 20) -> list[Event]:
+        """A page."""
+        first, head = max(after + 1, self.floor(channel)), self.head(channel)
+        offsets = range(first, min(first + limit, head + 1))
+        return [Event(channel, offset, INSERT, b'{"id":%d,"cctv_id":3}' % offset, 0.0) for offset in offsets]
+
+    async def arrival(self, channel: str, after: int) -> None:
+        """Nothing ever comes."""
+        await asyncio.Event().wait()
 
 
 class Results:

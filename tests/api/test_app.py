@@ -5,6 +5,7 @@ import json
 import pytest
 from falcon import testing
 
+from api.changes import Changes
 from api.errors import DatabaseAway, OutcomeUnknown, RowRefused
 from tests.api.client import result
 from tests.api.conftest import make_app
@@ -233,6 +234,7 @@ def test_the_openapi_document_describes_what_is_served():
     assert schemas["NewResult"]["additionalProperties"] is False
     assert set(post().json) == set(schemas["Saved"]["properties"])
     assert set(post(b"{").json) <= set(schemas["Failure"]["properties"])
+    assert set(schemas["Changes"]["required"]) == set(Changes.__struct_fields__)
 
 
 def test_the_openapi_document_mentions_keys_only_where_there_are_any():

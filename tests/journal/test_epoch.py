@@ -45,6 +45,16 @@ async def test_the_guard_begins_a_new_epoch(restored: SqliteJournal, path: Path)
     await found.close()
 
 
+async def test_a_new_epoch_is_heard_of_by_whoever_waits(restored: SqliteJournal) -> None:
+    """Readers that wait for an event look again, for what they hold is of an epoch that is over."""
+    old, waiting = restored.epoch, asyncio.create_task(restored.arrival(A, 10))
+    guard = asyncio.create_task(restored.guard())
+    assert restored.doubt(A, 15)
+    await asyncio.wait_for(waiting, 10)
+    assert restored.epoch != old
+    guard.cancel()
+
+
 async def test_no_append_comes_before_the_new_epoch(restored: SqliteJournal) -> None:
     """The next append waits for it; ``renewed`` is called when the epoch is there and the events are not."""
     old, seen = restored.epoch, []

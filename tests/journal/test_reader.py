@@ -56,6 +56,23 @@ async def test_it_follows(journal: SqliteJournal, path: Path) -> None:
     await other.close()
 
 
+async def test_it_waits_for_an_arrival(journal: SqliteJournal, path: Path) -> None:
+    """Whoever waits hears of the owner's next commit; closed meanwhile, it raises instead of waiting for ever."""
+    other = await ReadOnlyJournal.open(path)
+    arrival = asyncio.create_task(other.arrival(A, 0, interval=0.001))
+    await asyncio.sleep(0)
+    assert not arrival.done()
+    await journal.append(rows(1))
+    await asyncio.wait_for(arrival, 10)
+    waiting = asyncio.create_task(other.arrival(A, 1, interval=0.001))
+    await asyncio.sleep(0)
+    await other.close()
+    with pytest.raises(JournalError):
+        await asyncio.wait_for(waiting, 10)
+    with pytest.raises(JournalError):
+        await other.read(A, 0)
+
+
 async def test_no_journal_is_said_so(path: Path) -> None:
     """Where there is no journal the error names the path, and no file is made."""
     for ask in (ReadOnlyJournal.open, lambda path: asyncio.to_thread(describe, path)):

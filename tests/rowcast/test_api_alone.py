@@ -12,6 +12,8 @@ import pytest
 from devenv.children import end, spawn, strike
 from rowcast.errors import CONFIGURATION
 from rowcast.health import ask
+from tests.api.client import ask as ask_api
+from tests.api.events import Events, changes, stream
 from tests.faults.product import Product
 from tests.waiting import until
 
@@ -116,3 +118,26 @@ async def test_a_taken_port_is_told(product, start):
     done = product.run("api")
     assert done.returncode == CONFIGURATION
     assert "api.port: cannot listen on 127.0.0.1:" in done.stderr
+
+
+async def test_streams_and_polls_beside_the_owner(product, start):
+    """Rows that the owner commits come, live and after a resume; with the owner's journal gone a stream ends."""
+    owner = start("serve", "--no-api")
+    product.process = start("api")
+    await product.ready()
+    await following(product)
+    async with await Events.open(product.api_port, stream("scraped_updates")) as events:
+        await events.take_until("live")
+        post(product)
+        assert (await events.take()).json["message"]["url"] == "http://u"
+        poll = await ask_api(product.api_port, "GET", changes("scraped_updates", after=f"{events.id[:-1]}0", wait=20))
+        assert [event["offset"] for event in poll.json["events"]] == [1]
+        end(owner, 20)
+        for suffix in ("", "-wal", "-shm"):
+            Path(product.environment["ROWCAST_JOURNAL_PATH"] + suffix).unlink(missing_ok=True)
+        assert [event.name for event in await events.rest()] == ["drain"]
+    await status(product, 503)
+    start("serve", "--no-api")
+    await product.ready()
+    async with await Events.open(product.api_port, stream("scraped_updates"), last_event_id=events.id) as events:
+        assert [event.name for event in await events.take_until("gap")] == ["subscribed", "gap"]
