@@ -74,9 +74,10 @@ class ChannelCursor:
 
     async def step(self, limit: int | None = None) -> Step:
         """Move over the next page, or up to the ``limit``-th event of it that passes. Something must be missing."""
-        # No await between the look at the epoch and at the head: what lies up to it is of this epoch.
-        head, after = self.missing + self.offset, self.offset
-        page = await self._feed.page(self.channel, after, head)
+        async with self._feed.reading:
+            # No await from the look at the epoch to that for the page: what lies up to the head is of this epoch.
+            head, after = self.missing + self.offset, self.offset
+            page = await self._feed.page(self.channel, after, head)
         first = resumes_at(page, after, self._feed.journal.floor(self.channel), head)
         gap = None
         if first > after + 1:

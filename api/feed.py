@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from api.client import Client
 from api.errors import Failure, ReadersFull
 from api.lines import Lines
-from api.turns import Turns, Waiter
+from api.turns import A_PAGE, Turns, Waiter
 from journal.errors import JournalError
 from journal.filter import Filters
 from journal.shared import Page, Pages
@@ -22,6 +22,7 @@ from journal.types import JournalReader
 
 PAGE_BYTES = 64 * 1024  # of messages in one page: so much may wait for a reader, beside uvicorn's own 64 KiB
 KEPT_BYTES = 16 << 20
+AT_DISK = 4  # readers that ask the journal at a time: the gateway's have to be read as well
 
 
 @dataclass(slots=True)
@@ -75,6 +76,7 @@ class Feed:
         self.heartbeat = heartbeat  # seconds of silence on a stream
         self.stats = FeedStats()
         self.closing = False
+        self.reading = asyncio.Semaphore(AT_DISK)  # to be held while ``page`` is asked for
         self._max_readers = max_readers
         self._pages = Pages(journal, Lines, self.stats, page_bytes=PAGE_BYTES, kept_bytes=KEPT_BYTES)
         self._turns = Turns()
@@ -112,7 +114,7 @@ class Feed:
 
     async def turn(self) -> None:
         """Let others have theirs before the next page."""
-        await self._turns.take()
+        await self._turns.take(A_PAGE)
 
     async def arrival(self, channel: str, after: int, client: Client, seconds: float) -> bool:
         """Wait for an event after ``after``; false when ``seconds`` are over, the client has left or it closes."""

@@ -6,7 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
-AT_ONCE = 16  # readers in one turn: with a row each less than a millisecond, with a page each a few
+AT_ONCE = 16  # readers with a row each in one turn: less than a millisecond
+A_PAGE = 8  # of these cost as much as one that makes, filters and writes a page
 
 Waiter = asyncio.Future[None]
 
@@ -19,22 +20,22 @@ class Turns:
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._at_once = at_once
-        self._due: deque[Waiter] = deque()
+        self._due: deque[tuple[Waiter, int]] = deque()
         self._room = at_once  # left in this turn
         self._next: asyncio.Handle | None = None
 
-    def grant(self, waiters: Iterable[Waiter]) -> None:
-        """Let all of them go on, in their order."""
-        self._due.extend(waiters)
+    def grant(self, waiters: Iterable[Waiter], cost: int = 1) -> None:
+        """Let all of them go on, in their order; each takes ``cost`` of a turn's room."""
+        self._due.extend((waiter, cost) for waiter in waiters)
         if self._next is None:
             self._turn()
         else:
             self._release()
 
-    async def take(self) -> None:
-        """Wait for a turn."""
+    async def take(self, cost: int) -> None:
+        """Wait for a turn that has room."""
         waiter: Waiter = asyncio.get_running_loop().create_future()
-        self.grant([waiter])
+        self.grant([waiter], cost)
         await waiter
 
     def _turn(self) -> None:
@@ -44,8 +45,8 @@ class Turns:
         self._release()
 
     def _release(self) -> None:
-        while self._due and self._room:
-            waiter = self._due.popleft()
+        while self._due and self._room > 0:
+            waiter, cost = self._due.popleft()
             if not waiter.done():  # else it has given up
                 waiter.set_result(None)
-                self._room -= 1
+                self._room -= cost

@@ -7,10 +7,12 @@ import socket
 
 import pytest
 
-from api.feed import PAGE_BYTES, Feed
+import api.server
+from api.feed import AT_DISK, PAGE_BYTES, Feed
 from api.stream import NO_ROOM_MS
 from journal.errors import JournalError
 from journal.filter import Filters
+from journal.shared import PAGE_EVENTS
 from journal.texts import RECONNECT_MS, event_text
 from journal.types import GAP, UPDATE, Change, Transaction
 from tests.api.client import Connection, ask, request
@@ -312,6 +314,28 @@ async def test_one_look_at_the_journal_serves_many(journal, feed, serve):
     await until(lambda: feed.stats.streams == 0)
 
 
+async def test_a_crowd_that_returns_shares_its_pages(journal, feed, serve):
+    """All of them behind the same row, with most of what they missed on disk."""
+    await journal.append(CHANNEL, rows(4 * PAGE_EVENTS, pad="x" * 100))
+    server = await serve(feed=feed)
+    crowd = [await Events.open(server.port, stream(after="k3f9:3")) for _ in range(40)]
+    for events in crowd:
+        seen = await events.take_until("live")
+        assert [event.json["offset"] for event in seen[1:-1]] == list(range(4, 4 * PAGE_EVENTS + 1))
+    assert feed.stats.pages < 2 * 4 * AT_DISK
+    for events in crowd:
+        events.connection.writer.transport.abort()
+
+
+async def test_a_body_that_nobody_asked_for_is_not_held(journal, feed, serve):
+    """A stream lasts for days; what came with its request does not."""
+    server = await serve(feed=feed)
+    async with await Connection.open(server.port) as connection:
+        await connection.send(request("GET", stream(), b"x" * 10_000))
+        await until(lambda: feed.stats.streams == 1)
+        assert server._app._held == 0
+
+
 async def test_no_room_for_more(journal, serve):
     """A browser is told to come back later, a script gets 503; who leaves makes room."""
     feed = Feed(journal, max_readers=1)
@@ -343,8 +367,9 @@ async def test_stopping_ends_streams_and_polls(journal, feed, serve):
     assert feed.stats.readers == 0
 
 
-async def test_a_reader_that_does_not_read_costs_little(journal, feed, serve):
+async def test_a_reader_that_does_not_read_costs_little(journal, feed, serve, monkeypatch):
     """What waits for it is bounded, others get everything meanwhile, and when it reads again so does it."""
+    monkeypatch.setattr(api.server, "UNREAD", 600_000)  # not cut off, however slow this machine is
     server = await serve(feed=feed)
     slow = socket.socket()
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

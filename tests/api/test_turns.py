@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from api.turns import AT_ONCE, Turns
+from api.turns import A_PAGE, AT_ONCE, Turns
 
 
 async def test_a_crowd_goes_on_bit_by_bit():
@@ -18,6 +18,14 @@ async def test_a_crowd_goes_on_bit_by_bit():
         done = sum(waiter.done() for waiter in crowd)
         assert done - before <= AT_ONCE
         assert all(waiter.done() for waiter in crowd[:done])
+
+
+async def test_pages_take_more_of_a_turn():
+    """A few of them, where many with a row each would go on."""
+    turns, loop = Turns(), asyncio.get_running_loop()
+    crowd = [loop.create_future() for _ in range(AT_ONCE)]
+    turns.grant(crowd, A_PAGE)
+    assert sum(waiter.done() for waiter in crowd) == AT_ONCE // A_PAGE
 
 
 async def test_nobody_waits_when_it_is_quiet():
@@ -48,7 +56,7 @@ async def test_a_page_after_the_other_lets_others_on():
 
     async def hungry():
         for _ in range(20 * AT_ONCE):
-            await turns.take()
+            await turns.take(1)
 
     task = asyncio.create_task(hungry())
     while not task.done():
