@@ -120,8 +120,6 @@ class Feed:
         """Wait for an event after ``after``; false when ``seconds`` are over, the client has left or it closes."""
         if self.closing or client.gone or seconds <= 0:
             return False
-        if self.journal.head(channel) > after:
-            return True
         waiter: Waiter = asyncio.get_running_loop().create_future()
         topic = self._topics.setdefault(channel, _Topic())
         topic.waiting[waiter] = None
