@@ -60,9 +60,10 @@ class Events:
 
     async def take_until(self, name: str) -> list[Sent]:
         """Every event up to and with the next of a name."""
-        events = [await self.take()]
-        while events[-1].name != name:
-            events.append(await self.take())
+        events = []
+        async with asyncio.timeout(60):  # comments may come for ever
+            while not events or events[-1].name != name:
+                events.append(await self.take())
         return events
 
     async def offsets(self, count: int) -> list[int]:

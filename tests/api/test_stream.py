@@ -386,19 +386,20 @@ async def test_stopping_ends_streams_and_polls(journal, feed, serve):
 async def test_a_reader_that_does_not_read_costs_little(journal, feed, serve, monkeypatch):
     """What waits for it is bounded, others get everything meanwhile, and when it reads again so does it."""
     monkeypatch.setattr(api.server, "UNREAD", 600_000)  # not cut off, however slow this machine is
+    await journal.append(CHANNEL, rows(500, pad="x" * 2000))
     server = await serve(feed=feed)
     slow = socket.socket()
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     slow.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(slow, ("127.0.0.1", server.port))
-    await loop.sock_sendall(slow, request("GET", stream()))
+    await loop.sock_sendall(slow, request("GET", stream(after="0")))
     await until(lambda: feed.stats.streams == 1)
     (lazy,) = server._server.server_state.connections
     async with await Events.open(server.port, stream()) as quick:
         await quick.take_until("live")
         most = 0
-        for n in range(40):
+        for n in range(10, 50):
             await journal.append(CHANNEL, rows(50, n * 50, "x" * 2000))
             assert await quick.offsets(50) == list(range(n * 50 + 1, n * 50 + 51))
             most = max(most, lazy.transport.get_write_buffer_size())
@@ -406,10 +407,10 @@ async def test_a_reader_that_does_not_read_costs_little(journal, feed, serve, mo
     lazily = Connection(*await asyncio.open_connection(sock=slow))
     events = Events(lazily, await lazily.answer())
     seen = [event for event in await events.take_until("live") if event.name == "message"]
-    while len(seen) < 2000:
+    while len(seen) < 2500:
         event = await events.take()
         seen += [event] if event.name == "message" else []
-    assert [event.json["offset"] for event in seen] == list(range(1, 2001))
+    assert [event.json["offset"] for event in seen] == list(range(1, 2501))
     lazily.writer.transport.abort()
 
 
