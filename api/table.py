@@ -1,4 +1,4 @@
-"""The table ``scraped_result``, seen from one blocking thread: rows in, their ids or refusals out.
+"""The table ``scraped_result``: rows in, their ids or refusals out.
 
 What is certain about a save is kept apart from what is not. Until COMMIT is sent nothing can have been saved, so a
 connection lost before that is replaced once and the rows are sent again. Once it is sent, only its answer tells.
@@ -6,14 +6,14 @@ connection lost before that is replaced once and the rows are sent again. Once i
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import pymysql
-from pymysql.connections import Connection
-from pymysql.cursors import Cursor
 
 from api.errors import (
     BatchRefused,
@@ -24,12 +24,12 @@ from api.errors import (
     RowRefused,
     SaveFailed,
 )
+from api.exchange import Exchange
 from api.rows import MAX_ITEM_ERRORS, Row
 
 T = TypeVar("T")
 
 _INSERT = "INSERT INTO scraped_result (account, data, url, timestamp) VALUES "
-_VALUES = "(%s, %s, %s, %s)"
 _PROBE = "EXPLAIN " + _INSERT + "('', 'null', '', '2000-01-01 00:00:00.000')"
 _VARIABLES = "SELECT @@auto_increment_increment, @@max_allowed_packet"
 _LIMITS = """
@@ -62,7 +62,7 @@ class Address:
 
 
 class ResultTable:
-    """Inserts rows over one connection, made when it is needed. Not for use from two threads at a time.
+    """Inserts rows over one connection, made when it is needed. One call at a time.
 
     ``connect_timeout`` and ``io_timeout`` in seconds bound every wait for the server.
     """
@@ -71,114 +71,111 @@ class ResultTable:
         self._address = address
         self._connect_timeout = connect_timeout
         self._io_timeout = io_timeout
-        self._connection: Connection | None = None
+        self._exchange: Exchange | None = None
+        self._thread = ThreadPoolExecutor(1, "result-table")  # connects and checks, which is seldom
         self._id_step = 1
         self._max_statement = 1 << 20
         self.limits: dict[str, int] = {}  # lengths of the columns in characters, known after the first connect
 
-    def check(self) -> None:
+    async def check(self) -> None:
         """Raise ``DatabaseAway`` unless a row could be inserted now; connects when there is no connection."""
-        connection = self._connected()
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(_PROBE)
-            connection.rollback()  # or the metadata lock of the probe would hold up an ALTER TABLE for ever
-        except pymysql.Error as error:
-            self._drop()
-            raise _away(error) from error
+        await self._in_thread(self._probe)
 
-    def save(self, rows: Sequence[Row]) -> list[int | SaveFailed]:
+    async def save(self, rows: Sequence[Row]) -> list[int | SaveFailed]:
         """Insert the rows in one transaction; gives each its id or, alone, its refusal.
 
         Raises ``DatabaseAway``, ``DatabaseBusy`` or ``OutcomeUnknown`` for all of them.
         """
         try:
-            return list(self._transaction(lambda cursor: self._insert(cursor, rows)))
+            return list(await self._transaction(lambda exchange: self._insert(exchange, rows)))
         except RowRefused as refusal:
             if len(rows) == 1:
                 return [refusal]
-        return self._transaction(lambda cursor: [self._insert_alone(cursor, row) for row in rows])
+        return await self._transaction(lambda exchange: self._insert_each(exchange, rows))
 
-    def save_all(self, rows: Sequence[Row]) -> list[int]:
+    async def save_all(self, rows: Sequence[Row]) -> list[int]:
         """Insert all the rows in one transaction, or none; raises ``BatchRefused``, or as ``save`` does."""
         try:
-            return self._transaction(lambda cursor: self._insert(cursor, rows))
+            return await self._transaction(lambda exchange: self._insert(exchange, rows))
         except RowRefused:
-            return self._transaction(lambda cursor: self._insert_checked(cursor, rows))
+            return await self._transaction(lambda exchange: self._insert_checked(exchange, rows))
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
-        self._drop()
+        """Close the connection, if there is one, without waiting for it. Nothing can be called afterwards."""
+        self._thread.submit(self._drop)
+        self._thread.shutdown(wait=False)
 
-    def _transaction(self, work: Callable[[Cursor], T]) -> T:
+    async def _transaction(self, work: Callable[[Exchange], Awaitable[T]]) -> T:
         """Do ``work`` and commit; once more on a new connection if the old one was lost before COMMIT."""
         try:
-            return self._attempt(work)
+            return await self._attempt(work)
         except _Lost:
             try:
-                return self._attempt(work)
+                return await self._attempt(work)
             except _Lost as lost:
                 raise _away(lost.error) from lost.error
 
-    def _attempt(self, work: Callable[[Cursor], T]) -> T:
-        connection = self._connected()
+    async def _attempt(self, work: Callable[[Exchange], Awaitable[T]]) -> T:
+        exchange = await self._connected()
         try:
-            with connection.cursor() as cursor:
-                result = work(cursor)
+            result = await work(exchange)
         except (RowRefused, BatchRefused):
-            self._rollback(connection)
+            await self._rollback(exchange)
             raise
         except pymysql.Error as error:
             if _is_lost(error):
                 self._drop()
-                if isinstance(error.__context__, TimeoutError):  # it would only wait as long again
+                if isinstance(error.__cause__, TimeoutError):  # it would only wait as long again
                     raise _away(error) from error
                 raise _Lost(error) from error
-            self._rollback(connection)
+            await self._rollback(exchange)
             raise _failure(error) from error
-        self._commit(connection)
+        await self._commit(exchange)
         return result
 
-    def _commit(self, connection: Connection) -> None:
+    async def _commit(self, exchange: Exchange) -> None:
         try:
-            connection.commit()
+            await exchange.ask(b"COMMIT")
         except pymysql.Error as error:
             # Even an error from the server may follow a commit that stands (semi-sync, KILL), so all are one.
             self._drop()
             raise OutcomeUnknown("the connection broke after COMMIT was sent") from error
 
-    def _rollback(self, connection: Connection) -> None:
+    async def _rollback(self, exchange: Exchange) -> None:
         try:
-            connection.rollback()
+            await exchange.ask(b"ROLLBACK")
         except pymysql.Error:
             self._drop()  # which rolls back just as well
 
-    def _insert(self, cursor: Cursor, rows: Sequence[Row]) -> list[int]:
+    async def _insert(self, exchange: Exchange, rows: Sequence[Row]) -> list[int]:
         ids: list[int] = []
-        for statement, count in self._statements(cursor, rows):
+        for statement, count in self._statements(exchange, rows):
             try:
-                cursor.execute(statement)
+                answer = await exchange.ask(statement)
             except pymysql.Error as error:
                 if _number(error) in _REFUSED:
                     raise _refusal(error) from error
                 raise
             # The number of rows is known to the server beforehand, so their ids are consecutive in every
             # innodb_autoinc_lock_mode ("simple inserts" in the manual), in steps of auto_increment_increment.
-            first: int = cursor.lastrowid
+            first: int = answer.insert_id
             ids.extend(range(first, first + count * self._id_step, self._id_step))
         return ids
 
-    def _insert_alone(self, cursor: Cursor, row: Row) -> int | SaveFailed:
+    async def _insert_each(self, exchange: Exchange, rows: Sequence[Row]) -> list[int | SaveFailed]:
+        return [await self._insert_alone(exchange, row) for row in rows]
+
+    async def _insert_alone(self, exchange: Exchange, row: Row) -> int | SaveFailed:
         try:
-            return self._insert(cursor, [row])[0]
+            return (await self._insert(exchange, [row]))[0]
         except RowRefused as refusal:
             return refusal
 
-    def _insert_checked(self, cursor: Cursor, rows: Sequence[Row]) -> list[int]:
+    async def _insert_checked(self, exchange: Exchange, rows: Sequence[Row]) -> list[int]:
         ids: list[int] = []
         errors: list[ItemFailure] = []
         for index, row in enumerate(rows):
-            outcome = self._insert_alone(cursor, row)
+            outcome = await self._insert_alone(exchange, row)
             if isinstance(outcome, int):
                 ids.append(outcome)
             else:
@@ -189,13 +186,14 @@ class ResultTable:
             raise BatchRefused(errors)
         return ids
 
-    def _statements(self, cursor: Cursor, rows: Sequence[Row]) -> Iterator[tuple[str, int]]:
+    def _statements(self, exchange: Exchange, rows: Sequence[Row]) -> Iterator[tuple[bytes, int]]:
         """The rows in as few statements as ``max_allowed_packet`` allows, each with its number of rows."""
-        parts: list[str] = []
+        escape = exchange.connection.escape
+        parts: list[bytes] = []
         size = 0
         for row in rows:
-            part = cursor.mogrify(_VALUES, row)
-            length = len(part.encode())
+            part = escape(tuple(row)).encode()
+            length = len(part)
             if length > self._max_statement:
                 raise RowRefused(f"the row is larger than the database's max_allowed_packet ({self._max_statement})")
             if size + length > self._max_statement:
@@ -205,15 +203,33 @@ class ResultTable:
             size += length + 1
         yield _statement(parts), len(parts)
 
-    def _connected(self) -> Connection:
-        if self._connection is None:
-            try:
-                self._connection = self._connect()
-            except pymysql.Error as error:
-                raise _away(error) from error
-        return self._connection
+    async def _connected(self) -> Exchange:
+        if self._exchange is not None and self._exchange.open:
+            return self._exchange
+        return await self._in_thread(self._connect)
 
-    def _connect(self) -> Connection:
+    # In the thread
+
+    def _probe(self) -> None:
+        exchange = self._exchange if self._exchange is not None and self._exchange.open else self._connect()
+        try:
+            exchange.suspend()
+            with exchange.connection.cursor() as cursor:
+                cursor.execute(_PROBE)
+            exchange.connection.rollback()  # or the metadata lock of the probe would hold up an ALTER TABLE for ever
+            exchange.resume()
+        except pymysql.Error as error:
+            self._drop()
+            raise _away(error) from error
+
+    def _connect(self) -> Exchange:
+        try:
+            self._exchange = self._open()
+        except pymysql.Error as error:
+            raise _away(error) from error
+        return self._exchange
+
+    def _open(self) -> Exchange:
         lock_wait = max(1, int(self._io_timeout) - 1)  # less than our own: its error is certain, our timeout is not
         at = self._address
         connection = pymysql.connect(
@@ -240,12 +256,19 @@ class ResultTable:
             cursor.execute(_LIMITS)
             self.limits = {name.lower(): length for name, length in cursor.fetchall()}
         connection.rollback()
-        return connection
+        exchange = Exchange(connection, self._io_timeout)
+        exchange.resume()
+        return exchange
+
+    # Anywhere
 
     def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None and connection.open:
-            connection.close()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.close()
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
 
 class _Lost(Exception):
@@ -256,8 +279,8 @@ class _Lost(Exception):
         self.error = error
 
 
-def _statement(parts: list[str]) -> str:
-    return _INSERT + ",".join(parts)
+def _statement(parts: list[bytes]) -> bytes:
+    return _INSERT.encode() + b",".join(parts)
 
 
 def _number(error: pymysql.Error) -> int:

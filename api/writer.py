@@ -1,8 +1,8 @@
 """Saves rows in groups: whatever came while the last group was being committed is the next one.
 
-Quiet, a row is saved at once; under load, hundreds share an INSERT and a commit. No timer holds anything back. The
-queue lives on the event loop and the connection in one thread, with one hop for each group between them, so a row
-that runs out of time can be withdrawn for certain as long as it is in the queue.
+Quiet, a row is saved at once; under load, hundreds share an INSERT and a commit. No timer holds anything back. Queue
+and connection live on the event loop, so a row that runs out of time can be withdrawn for certain as long as it is in
+the queue.
 """
 
 from __future__ import annotations
@@ -10,20 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TypeVar, TypeVarTuple
 
 from api.errors import DatabaseAway, DatabaseBusy, DeadlinePassed, OutcomeUnknown, QueueFull, SaveFailed
 from api.rows import Row
 from api.table import ResultTable
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-A = TypeVarTuple("A")
 
 GROUP_ROWS = 512
 GROUP_BYTES = 4 << 20
@@ -85,7 +80,6 @@ class ResultWriter:
         self._rows = 0
         self._bytes = 0
         self._work = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, "result-writer")
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._failures = 0
@@ -127,8 +121,7 @@ class ResultWriter:
             await asyncio.wait([self._task])
         for pending in self._take_all():
             pending.fail(DatabaseAway("the server is shutting down"))
-        self._thread.submit(self._table.close)
-        self._thread.shutdown(wait=False)
+        self._table.close()
 
     async def _submit(self, pending: _Pending) -> list[int]:
         self._admit(pending)
@@ -220,7 +213,7 @@ class ResultWriter:
             self.stats.groups += 1
 
     async def _save_rows(self, group: list[_Pending]) -> None:
-        outcomes = await self._in_thread(self._table.save, [pending.rows[0] for pending in group])
+        outcomes = await self._table.save([pending.rows[0] for pending in group])
         for pending, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, int):
                 self.stats.rows += 1
@@ -230,7 +223,7 @@ class ResultWriter:
                 pending.fail(outcome)
 
     async def _save_batch(self, pending: _Pending) -> None:
-        ids = await self._in_thread(self._table.save_all, pending.rows)
+        ids = await self._table.save_all(pending.rows)
         self.stats.rows += len(ids)
         pending.finish(ids)
 
@@ -247,7 +240,7 @@ class ResultWriter:
     async def _check(self) -> None:
         """See whether rows can be saved. If not, whoever waits is told so: they wait for one attempt at most."""
         try:
-            await self._in_thread(self._table.check)
+            await self._table.check()
         except DatabaseAway as error:
             self._no_database(error)
         except Exception:
@@ -275,6 +268,3 @@ class ResultWriter:
             self._forget(pending)
         self._queue.clear()
         return waiting
-
-    async def _in_thread(self, call: Callable[[*A], T], *args: *A) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)

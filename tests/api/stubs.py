@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Sequence
 
 from api.errors import SaveFailed
@@ -67,30 +66,31 @@ class Results:
 
 
 class GatedTable:
-    """A table whose saves wait in their thread until ``gate`` opens; remembers its groups."""
+    """A table whose saves wait until ``gate`` opens; remembers its groups."""
 
     def __init__(self) -> None:
         self.limits: dict[str, int] = {}
         self.groups: list[list[str]] = []
         self.checks = 0
-        self.gate = threading.Event()
+        self.gate = asyncio.Event()
         self.away: SaveFailed | None = None
         self.bug: Exception | None = None
 
-    def check(self) -> None:
+    async def check(self) -> None:
         """Fine, unless ``away``."""
         self.checks += 1
         if self.away is not None:
             raise self.away
 
-    def save(self, rows: Sequence[Row]) -> list[int | SaveFailed]:
+    async def save(self, rows: Sequence[Row]) -> list[int | SaveFailed]:
         """Number the rows by their account."""
-        return list(self.save_all(rows))
+        return list(await self.save_all(rows))
 
-    def save_all(self, rows: Sequence[Row]) -> list[int]:
+    async def save_all(self, rows: Sequence[Row]) -> list[int]:
         """Number the rows by their account."""
         self.groups.append([row.account for row in rows])
-        assert self.gate.wait(10)
+        async with asyncio.timeout(10):
+            await self.gate.wait()
         if self.away is not None:
             raise self.away
         if self.bug is not None:
