@@ -19,7 +19,7 @@ from api.server import ApiServer
 from api.table import ResultTable
 from api.writer import ResultWriter
 from journal.filter import Filters
-from rowcast import metrics
+from rowcast import garbage, metrics
 from rowcast.errors import INTERNAL
 from rowcast.serve import port_taken, reading_origins, writer_address
 from rowcast.settings import Settings
@@ -60,6 +60,7 @@ async def _listen(server: ApiServer, settings: Settings) -> None:
         await server.start()
     except OSError as error:
         raise port_taken("api", settings.api.host, settings.api.port, error) from error
+    garbage.settle()
     logger.info("HTTP API and live page on http://%s:%d/", settings.api.host, server.port)
 
 

@@ -29,7 +29,7 @@ from gateway.server import Gateway
 from journal.errors import JournalDamaged, JournalError, JournalFull, JournalLocked
 from journal.sqlite import SqliteJournal
 from journal.types import Event
-from rowcast import failpoints, metrics
+from rowcast import failpoints, garbage, metrics
 from rowcast.check import refuse_unfit
 from rowcast.errors import CONFIGURATION, INTERNAL, TEMPORARY, UNREACHABLE, Failure
 from rowcast.settings import Settings
@@ -71,6 +71,7 @@ class _Serve:
             await stack.enter_async_context(self._serving(self._gateway))
             if self._with_api:
                 await stack.enter_async_context(self._running_api())
+            garbage.settle()
             logger.info("ready on ws://%s:%d", settings.gateway.host, self._gateway.port)
             await self._until_stopped(self._capture.run(), self._retention(), self._journal.guard())
 
