@@ -11,24 +11,25 @@ SCOPE_KEY = "rowcast.client"  # where a request's ASGI scope has it
 
 
 class Client:
-    """Part of ASGI: ``receive`` gives the body first, then whatever the server says.
+    """Part of ASGI: ``receive`` gives the ``body`` first, then whatever the server says.
 
     ``gone`` is known only while somebody receives. ``left`` is called when it becomes known.
     """
 
-    __slots__ = ("_body", "_receive", "gone", "left")
+    __slots__ = ("_given", "_receive", "body", "gone", "left")
 
     def __init__(self, body: bytes, receive: Receive) -> None:
-        self._body: bytes | None = body
+        self.body = body
+        self._given = False
         self._receive = receive
         self.gone = False
         self.left: Callable[[], None] = _nothing
 
     async def receive(self) -> Mapping[str, Any]:
         """The next message of the server's."""
-        if self._body is not None:
-            body, self._body = self._body, None
-            return {"type": "http.request", "body": body, "more_body": False}
+        if not self._given:
+            self._given = True
+            return {"type": "http.request", "body": self.body, "more_body": False}
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self.gone = True

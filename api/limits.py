@@ -7,7 +7,8 @@ clock.)
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import falcon
@@ -40,20 +41,19 @@ class BoundedBodies:
             await self._app(scope, receive, send)
             return
         headers = [(name, value) for name, value in scope["headers"]]  # ASGI allows one look only
-        scope = {**scope, "headers": headers}
         body = bytearray()
         try:
-            self._check_length(scope)
+            self._check_length(headers)
             if await self._receive(body, receive, wanted=scope["method"] not in ("GET", "HEAD")):
                 client = Client(bytes(body), receive)
-                await self._app({**scope, SCOPE_KEY: client}, client.receive, send)
+                await self._app({**scope, "headers": headers, SCOPE_KEY: client}, client.receive, send)
         except ApiError as error:  # only from receiving: the application answers its own
             await _refuse(error, send)
         finally:
             self._held -= len(body)
 
-    def _check_length(self, scope: dict[str, Any]) -> None:
-        for name, value in scope["headers"]:
+    def _check_length(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        for name, value in headers:
             if name == b"content-length" and value.isdigit():
                 self._check_size(int(value))
 
@@ -87,17 +87,23 @@ def check_media(req: falcon.asgi.Request, *accepted: str) -> str:
     A missing type is refused as well: a page of another origin can send such a request, or one of ``text/plain``,
     without asking first, but not JSON.
     """
-    media, params = falcon.parse_header(req.content_type or "")
+    media, charset = _media(req.content_type or "")
     coding = req.get_header("Content-Encoding", default="identity")
     if coding.lower() != "identity":
         raise WrongMediaType(Failure(error=f"Content-Encoding {coding} is not taken", hint="send it as it is"))
-    media = media.strip().lower()
     if media not in accepted:
         error = f"Content-Type {media} is not taken" if media else "Content-Type is missing"
         raise WrongMediaType(Failure(error=error, hint="send Content-Type: " + " or ".join(accepted)))
-    if (charset := params.get("charset", "utf-8").lower()) not in ("utf-8", "utf8"):
+    if charset not in ("utf-8", "utf8"):
         raise WrongMediaType(Failure(error=f"The character set {charset} is not taken", hint="JSON is UTF-8"))
     return media
+
+
+@lru_cache(maxsize=32)
+def _media(content_type: str) -> tuple[str, str]:
+    """The type and the character set; most clients send the same all the time."""
+    media, params = falcon.parse_header(content_type)
+    return media.strip().lower(), params.get("charset", "utf-8").lower()
 
 
 async def _refuse(error: ApiError, send: Send) -> None:

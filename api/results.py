@@ -6,6 +6,7 @@ import falcon
 import falcon.asgi
 import msgspec
 
+from api.client import SCOPE_KEY
 from api.keys import ApiKeys
 from api.limits import MEDIA_NDJSON, check_media
 from api.rows import read_many, read_one
@@ -37,7 +38,7 @@ class ScrapedResult:
         """Save a result, together with whatever others are waiting."""
         self._keys.check(req)
         check_media(req, falcon.MEDIA_JSON)
-        row = read_one(await req.stream.read(), self._results.limits)
+        row = read_one(req.scope[SCOPE_KEY].body, self._results.limits)
         saved = Saved(id=await self._results.save(row))
         resp.status = falcon.HTTP_201
         resp.data = msgspec.json.encode(saved)
@@ -54,7 +55,7 @@ class ScrapedResults:
         """Save the items of a JSON array, or of newline-delimited JSON."""
         self._keys.check(req)
         media = check_media(req, falcon.MEDIA_JSON, MEDIA_NDJSON)
-        rows = read_many(await req.stream.read(), self._results.limits, lines=media == MEDIA_NDJSON)
+        rows = read_many(req.scope[SCOPE_KEY].body, self._results.limits, lines=media == MEDIA_NDJSON)
         saved = SavedBatch(ids=await self._results.save_all(rows))
         resp.status = falcon.HTTP_201
         resp.data = msgspec.json.encode(saved)

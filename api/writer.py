@@ -43,14 +43,15 @@ class _State(Enum):
 
 
 class _Pending:
-    """The rows of one request, and the future that it waits for."""
+    """The rows of one request, and the future that it waits for; ``due`` is a time of the loop's."""
 
-    __slots__ = ("batch", "future", "rows", "size", "state")
+    __slots__ = ("batch", "due", "future", "rows", "size", "state")
 
-    def __init__(self, rows: Sequence[Row], *, batch: bool) -> None:
+    def __init__(self, rows: Sequence[Row], size: int, *, batch: bool) -> None:
         self.rows = rows
         self.batch = batch
-        self.size = sum(row.size for row in rows)
+        self.size = size
+        self.due = 0.0
         self.future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
         self.state = _State.QUEUED
 
@@ -77,6 +78,8 @@ class ResultWriter:
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._queue: deque[_Pending] = deque()
+        self._unanswered: deque[_Pending] = deque()  # in the order of their deadlines; some in it are answered
+        self._timer: asyncio.TimerHandle | None = None  # of the first of them
         self._rows = 0
         self._bytes = 0
         self._work = asyncio.Event()
@@ -103,11 +106,11 @@ class ResultWriter:
 
     async def save(self, row: Row) -> int:
         """The id of the saved row; raises ``SaveFailed``."""
-        return (await self._submit(_Pending([row], batch=False)))[0]
+        return (await self._submit(_Pending([row], row.size, batch=False)))[0]
 
     async def save_all(self, rows: Sequence[Row]) -> list[int]:
         """The ids of the rows, saved in one transaction; raises ``SaveFailed`` if none was."""
-        return await self._submit(_Pending(rows, batch=True))
+        return await self._submit(_Pending(rows, sum(row.size for row in rows), batch=True))
 
     async def close(self, deadline: float = 5.0) -> None:
         """Save what is queued, for ``deadline`` seconds; take nothing new. The rest fails."""
@@ -121,19 +124,41 @@ class ResultWriter:
             await asyncio.wait([self._task])
         for pending in self._take_all():
             pending.fail(DatabaseAway("the server is shutting down"))
+        if self._timer is not None:
+            self._timer.cancel()
         self._table.close()
 
     async def _submit(self, pending: _Pending) -> list[int]:
         self._admit(pending)
-        timer = asyncio.get_running_loop().call_later(self._deadline, self._expire, pending)
         try:
             return await pending.future
         finally:
-            timer.cancel()
             if pending.state is _State.QUEUED:
                 pending.state = _State.WITHDRAWN
                 self._forget(pending)
                 pending.rows = ()
+
+    def _watch(self, pending: _Pending) -> None:
+        """Have it fail when its time is up. All have the same time, so one timer is enough for them."""
+        loop = asyncio.get_running_loop()
+        pending.due = loop.time() + self._deadline
+        while self._unanswered and self._unanswered[0].future.done():
+            self._unanswered.popleft()
+        self._unanswered.append(pending)
+        if self._timer is None:
+            self._timer = loop.call_at(pending.due, self._look)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        while self._unanswered:
+            first = self._unanswered[0]
+            if not first.future.done():
+                if first.due > loop.time():
+                    self._timer = loop.call_at(first.due, self._look)
+                    return
+                self._expire(first)
+            self._unanswered.popleft()
 
     def _expire(self, pending: _Pending) -> None:
         if pending.state is _State.QUEUED:
@@ -150,6 +175,7 @@ class ResultWriter:
             raise QueueFull(f"{self._rows} rows wait to be saved already")
         self._rows, self._bytes = rows, size
         self._queue.append(pending)
+        self._watch(pending)
         self._work.set()
 
     def _forget(self, pending: _Pending) -> None:

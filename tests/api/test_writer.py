@@ -174,6 +174,28 @@ async def test_a_row_that_waits_too_long_is_withdrawn(gated):
     assert isinstance(taken.exception(), OutcomeUnknown)
 
 
+async def test_each_row_has_its_own_deadline(gated):
+    """Whoever comes later waits later; those that were answered meanwhile are not remembered."""
+    writer, table = await gated(deadline=0.3)
+    loop = asyncio.get_running_loop()
+    table.gate.set()
+    for _ in range(20):
+        await writer.save(row("1"))
+    assert len(writer._unanswered) == 1
+    table.gate.clear()
+    tasks = await begin(writer, "2")
+    await until(lambda: len(table.groups) == 21)
+    began = loop.time()
+    while loop.time() < began + 0.1:
+        await asyncio.sleep(0.01)
+    came = loop.time()
+    tasks += await begin(writer, "3")
+    with pytest.raises(DeadlinePassed):
+        await tasks[1]
+    assert loop.time() >= came + 0.3
+    assert isinstance(tasks[0].exception(), OutcomeUnknown)
+
+
 async def test_a_client_that_is_gone_is_withdrawn(gated):
     """A cancelled save that is still in the queue is not saved."""
     writer, table = await gated()
