@@ -82,7 +82,7 @@ class SqliteJournal:
         return cls(writer, thread, served, notices)
 
     async def reserve(self) -> None:
-        """Take the room on the disk that the write-ahead log will need, so that no commit has to (``journal/wal.py``)."""
+        """Take the room that the write-ahead log will need, so that no commit has to (``journal/wal.py``)."""
         self._require_open()
         await outlast(self._thread.submit(reserve, self._writer.path))
 
