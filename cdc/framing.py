@@ -11,6 +11,9 @@ from cdc.errors import MalformedEvent
 _LARGEST = 0xFFFFFF  # a payload of this size is continued in the next packet
 _HEAD = struct.Struct("<I").unpack_from  # three bytes of size and the sequence number
 _OK = 0  # the first byte of a payload that is an event; any other begins the server's last word
+_LOOK = struct.Struct("<IB4xB")  # the same with the two bytes that tell what the payload is
+_SEQUENCE = 24  # where the sequence number stands in the four bytes
+_STEP, _SEQUENCES = 1 << _SEQUENCE, 0xFF << _SEQUENCE
 _KIND = 5  # where an event's type stands in such a payload, behind that byte and the timestamp
 
 
@@ -23,7 +26,7 @@ class Packets(NamedTuple):
     data: bytes
     begins: list[int]
     ends: list[int]
-    kinds: bytearray
+    kinds: bytes
     farewell: bytes | None = None
 
     def events(self, kinds: Collection[int] | None = None) -> Iterator[bytes]:
@@ -52,12 +55,11 @@ class PacketCutter:
             self._missing -= len(data)
             return []
         buffer = b"".join([*self._held, data])
-        begins: list[int] = []
-        ends: list[int] = []
-        kinds = bytearray()
+        begins, ends, kinds = self._usual(buffer)
         farewell: bytes | None = None
-        at, have, due = 0, len(buffer), self._sequence
-        end = 4
+        have, due = len(buffer), self._sequence
+        at = ends[-1] if ends else 0
+        end = at + 4
         while end <= have:
             (head,) = _HEAD(buffer, at)
             size, sequence = head & _LARGEST, head >> 24
@@ -71,7 +73,11 @@ class PacketCutter:
             if size == _LARGEST or self._pieces:
                 self._held, self._missing, self._sequence = [], 0, due
                 joined = self._join(buffer[at + 4 : end])
-                return [*_some(Packets(buffer, begins, ends, kinds)), *joined, *self.feed(memoryview(buffer)[end:])]
+                return [
+                    *_some(Packets(buffer, begins, ends, bytes(kinds))),
+                    *joined,
+                    *self.feed(memoryview(buffer)[end:]),
+                ]
             if size <= _KIND or buffer[at + 4] != _OK:
                 farewell = buffer[at + 4 : end]
                 break
@@ -82,7 +88,30 @@ class PacketCutter:
             end = at + 4
         self._held, self._sequence = [buffer[at:]], due
         self._missing = end - have
-        return _some(Packets(buffer, begins, ends, kinds, farewell))
+        return _some(Packets(buffer, begins, ends, bytes(kinds), farewell))
+
+    def _usual(self, buffer: bytes) -> tuple[list[int], list[int], list[int]]:
+        """Begin, end and type of each event up to the first packet that is not due, not one event, or not all there."""
+        ends: list[int] = []
+        kinds: list[int] = []
+        at, have, due = 0, len(buffer), self._sequence << _SEQUENCE
+        last = -1 if self._pieces else have - _LOOK.size
+        look = _LOOK.unpack_from
+        while at <= last:
+            head, first, kind = look(buffer, at)
+            size = head - due  # impossible when another packet was due
+            if first or not _KIND < size < _LARGEST:
+                break
+            at += 4 + size
+            ends.append(at)
+            kinds.append(kind)
+            due = due + _STEP & _SEQUENCES
+        if at > have:
+            ends.pop()
+            kinds.pop()
+            due = due - _STEP & _SEQUENCES
+        self._sequence = due >> _SEQUENCE
+        return [5, *[end + 5 for end in ends[:-1]]] if ends else [], ends, kinds
 
     def _join(self, piece: bytes) -> list[Packets]:
         """Hold a piece of a large payload until its last one, the first that is not full, is there."""
@@ -92,8 +121,8 @@ class PacketCutter:
         payload = b"".join(self._pieces)
         self._pieces.clear()
         if payload[0] != _OK:
-            return [Packets(payload, [], [], bytearray(), payload)]
-        return [Packets(payload, [1], [len(payload)], bytearray(payload[_KIND : _KIND + 1]))]
+            return [Packets(payload, [], [], b"", payload)]
+        return [Packets(payload, [1], [len(payload)], payload[_KIND : _KIND + 1])]
 
 
 def _some(packets: Packets) -> list[Packets]:
