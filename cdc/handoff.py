@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -30,8 +31,9 @@ class Handoff:
         self._loop = loop
         self._max_bytes = max_bytes
         self._max_items = max_items
-        self._queue: asyncio.Queue[tuple[float, Committed | Piece] | BaseException] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[float, int, Committed | Piece] | BaseException] = asyncio.Queue()
         self._oldest = 0.0
+        self._taken: deque[int] = deque()  # the weights of what was taken and not released, in order
         self._room = threading.Condition()
         self._bytes = 0
         self._items = 0
@@ -49,7 +51,7 @@ class Handoff:
                 raise Closed
             self._bytes += size
             self._items += 1
-        self.call(self._queue.put_nowait, (time.monotonic(), item))
+        self.call(self._queue.put_nowait, (time.monotonic(), size, item))
 
     def _fits(self, size: int) -> bool:
         if self._items == 0:
@@ -81,11 +83,12 @@ class Handoff:
         batch: list[Committed | Piece] = []
         size = 0
         while not isinstance(item, BaseException):
-            arrived, transaction = item
+            arrived, heavy, transaction = item
             if not batch:
                 self._oldest = arrived
             batch.append(transaction)
-            size += weight(transaction)
+            self._taken.append(heavy)
+            size += heavy
             if size >= max_bytes or self._queue.empty():
                 return batch
             item = self._queue.get_nowait()
@@ -104,9 +107,9 @@ class Handoff:
         return time.monotonic() - self._oldest
 
     def release(self, batch: list[Committed | Piece]) -> None:
-        """Give back the room of a batch that is in the journal."""
+        """Give back the room of a batch that is in the journal; batches come back in the order they were taken."""
         with self._room:
-            self._bytes -= sum(map(weight, batch))
+            self._bytes -= sum(self._taken.popleft() for _ in batch)
             self._items -= len(batch)
             self._room.notify_all()
 
