@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 
 import msgspec
 
@@ -18,8 +20,8 @@ def to_append(
 
     Checkpoints are like ``checkpoint`` but for what each transaction tells.
     """
-    transactions = [_transaction(item, checkpoint) for item in batch if _counts(item)]
-    last = _transaction(batch[-1], checkpoint) if batch and not _counts(batch[-1]) else None
+    transactions = [made for item in batch if _counts(item) for made in _transactions(item, checkpoint)]
+    last = _transactions(batch[-1], checkpoint)[-1] if batch and not _counts(batch[-1]) else None
     return transactions, last
 
 
@@ -30,9 +32,28 @@ def _counts(item: Committed | Piece) -> bool:
     return bool(item.changes or item.complete or item.in_pieces or item.columns or item.unread)
 
 
-def _transaction(item: Committed | Piece, origin: Checkpoint) -> Transaction:
+def ended(item: Committed | Piece) -> int:
+    """How many transactions with changes end with it."""
     if isinstance(item, Piece):
-        return Transaction(item.changes, "", item.committed, FIRST if item.first else NEXT)
-    checkpoint = msgspec.structs.replace(origin, start=item.start, end=item.end, last=item.fingerprint, held=item.held)
-    part = LAST if item.in_pieces else WHOLE
-    return Transaction(item.changes, checkpoint.encode(), item.committed, part, item.columns)
+        return 0
+    return len(item.times) or int(item.in_pieces or bool(item.changes))
+
+
+def _transactions(item: Committed | Piece, origin: Checkpoint) -> list[Transaction]:
+    """One; of a run as many as it has commit times. Those have one checkpoint, for a batch is one commit."""
+    if isinstance(item, Piece):
+        return [Transaction(item.changes, "", item.committed, FIRST if item.first else NEXT)]
+    checkpoint = _checkpoint(item, origin).encode()
+    if not item.times:
+        part = LAST if item.in_pieces else WHOLE
+        return [Transaction(item.changes, checkpoint, item.committed, part, item.columns)]
+    made, begin = [], 0
+    for committed, together in groupby(item.times, key=itemgetter(1)):
+        *_, (end, _) = together
+        made.append(Transaction(item.changes[begin:end], checkpoint, committed))
+        begin = end
+    return made
+
+
+def _checkpoint(item: Committed, origin: Checkpoint) -> Checkpoint:
+    return msgspec.structs.replace(origin, start=item.start, end=item.end, last=item.fingerprint, held=item.held)

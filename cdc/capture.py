@@ -16,7 +16,7 @@ from typing import Literal, Protocol, TypeVar
 import msgspec
 
 from cdc.backoff import Backoff
-from cdc.batch import to_append
+from cdc.batch import ended, to_append
 from cdc.committed import Committed, Piece
 from cdc.control import Control, Server
 from cdc.errors import PositionLost, SourceError, Superseded
@@ -28,7 +28,7 @@ from cdc.position import Checkpoint, Owed
 from cdc.reader import Origin, Reader
 from cdc.repair import History, repair
 from journal.errors import JournalError
-from journal.types import GAP, LAST, WHOLE, Event, Transaction
+from journal.types import GAP, Event, Transaction
 
 logger = logging.getLogger(__name__)
 
@@ -214,6 +214,7 @@ class CaptureLoop:
                 transactions.append(last)
             if transactions:
                 await self._append(transactions)
+                self.stats.transactions += sum(map(ended, batch))
                 idle, written = None, time.monotonic()
             if taken:
                 if rows := [item for item in batch if isinstance(item, Piece) or not item.columns]:
@@ -253,7 +254,6 @@ class CaptureLoop:
         """What became visible, and what pieces brought that will be."""
         for gap in [event for event in events if event.op == GAP][:_GAPS_LOGGED]:
             logger.warning("gap in %s at %d: %s", gap.channel, gap.offset, gap.message.decode())
-        self.stats.transactions += sum(t.part == LAST or (t.part == WHOLE and bool(t.changes)) for t in transactions)
         gaps = sum(change.op == GAP for t in transactions for change in t.changes)
         self.stats.gaps += gaps
         self.stats.rows += sum(len(t.changes) for t in transactions) - gaps

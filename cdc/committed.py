@@ -12,6 +12,9 @@ CHANGE_OVERHEAD = 128  # bytes of memory, about, beside its message
 PIECE_BYTES = 8 << 20
 """How much of a transaction is held before it is passed on: messages, and something for what carries each."""
 
+RUN_BYTES = 1 << 20
+"""About how much of transactions that came together is joined."""
+
 
 class Unread(NamedTuple):
     """Why rows could not be read, and whether it is enough to look which rows of the table are new."""
@@ -21,7 +24,7 @@ class Unread(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """A transaction: its changes, the boundaries around it, what it looked like, commit time in Unix seconds.
+    """A transaction, or a run of them that came together: changes, boundaries, what it looked like, commit time.
 
     The assembler always knows what it looked like; None stands for no transaction at all, only rows read from tables.
     ``held`` is where the oldest XA transaction begins that is prepared and not yet ended. ``complete``: with it every
@@ -29,6 +32,10 @@ class Committed(NamedTuple):
     are the channels that have a gap among these changes which the tables may mend. ``in_pieces``: ``changes`` are
     what is left of it, for pieces of it went before. ``columns`` says of channels what their rows look like from here
     on, as the tables tell it.
+
+    Of a run ``changes`` are those of all, everything else is of the last transaction, which alone lies between
+    ``start`` and ``end``. ``times`` is there for a run: of each transaction with changes, after how many of them it
+    ended, and when it committed. All times are Unix seconds.
     """
 
     changes: Sequence[Change]
@@ -42,6 +49,7 @@ class Committed(NamedTuple):
     unread: Mapping[str, Unread] = {}
     in_pieces: bool = False
     columns: Mapping[str, bytes] = {}
+    times: Sequence[tuple[int, float]] = ()
 
 
 class Piece(NamedTuple):
@@ -58,4 +66,5 @@ class Piece(NamedTuple):
 
 def weight(item: Committed | Piece) -> int:
     """Its message bytes, and something for each object that carries them."""
-    return 512 + sum(change.size + CHANGE_OVERHEAD for change in item.changes)
+    changes = item.changes
+    return 512 + CHANGE_OVERHEAD * len(changes) + sum([len(change.message) + len(change.old) for change in changes])

@@ -167,7 +167,7 @@ def parse_mariadb_gtid(body: bytes, server_id: int) -> Gtid:
 
 def parse_mysql_gtid(body: bytes) -> Gtid:
     """MySQL's GTID event: flags, source UUID, number, logical clock, and commit times in microseconds (8.0 on)."""
-    source = _uuid(body[1:17])
+    source = uuid(body[1:17])
     number = int.from_bytes(body[17:25], "little")
     committed = None
     if len(body) >= 49:  # 42 bytes of the 5.7 layout, then the immediate commit time in 7 bytes
@@ -176,7 +176,8 @@ def parse_mysql_gtid(body: bytes) -> Gtid:
     return Gtid(f"{source}:{number}", committed=committed)
 
 
-def _uuid(raw: bytes) -> str:
+def uuid(raw: bytes) -> str:
+    """A source's 16 bytes as MySQL writes them."""
     text = raw.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
@@ -203,7 +204,7 @@ def parse_previous_gtids(body: bytes) -> str | None:
         return None
     at, parts = 8, []
     for _ in range(count):
-        source = _uuid(body[at : at + 16])
+        source = uuid(body[at : at + 16])
         intervals = int.from_bytes(body[at + 16 : at + 24], "little")
         at += 24
         bounds = struct.iter_unpack("<QQ", body[at : at + 16 * intervals])

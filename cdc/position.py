@@ -119,8 +119,8 @@ _TAG = re.compile(r"[a-z_][a-z0-9_]*", re.IGNORECASE)
 class GtidState:
     """The GTIDs executed up to a boundary, advanced one transaction at a time."""
 
-    def advance(self, gtid: str) -> None:
-        """Count the transaction ``gtid`` as executed."""
+    def advance(self, gtid: str, first: int | None = None) -> None:
+        """Count the transaction ``gtid`` as executed, with those of its origin from the number ``first`` on."""
         raise NotImplementedError
 
     def holds(self, gtid: str) -> bool:
@@ -150,8 +150,8 @@ class MariadbGtids(GtidState):
             if len([int(number) for number in part.split("-")]) != 3:
                 raise ValueError(f"not a MariaDB GTID: {part!r}")
 
-    def advance(self, gtid: str) -> None:
-        """Count the transaction ``gtid`` as executed."""
+    def advance(self, gtid: str, first: int | None = None) -> None:
+        """Count the transaction ``gtid`` as executed; those of its domain before it need no mention."""
         self._newest[int(gtid.split("-", 1)[0])] = gtid
 
     def holds(self, gtid: str) -> bool:
@@ -203,22 +203,16 @@ class MysqlGtids(GtidState):
             intervals = [*self._intervals.get(name, []), [int(first), int(last if dash else first)]]
             self._intervals[name] = _joined(intervals)
 
-    def advance(self, gtid: str) -> None:
-        """Count the transaction ``gtid`` (``uuid:7``) as executed, joining intervals that meet."""
+    def advance(self, gtid: str, first: int | None = None) -> None:
+        """Count ``gtid`` (``uuid:7``) as executed, and those of its source from ``first`` on, joining intervals."""
         source, _, number = gtid.rpartition(":")
-        n = int(number)
+        last = int(number)
+        first = last if first is None else first
         intervals = self._intervals.setdefault(source.lower(), [])
-        for interval in intervals:
-            if interval[1] == n - 1:
-                interval[1] = n
-                if len(intervals) == 1:
-                    return
-                break
-            if interval[0] <= n <= interval[1]:
-                return
+        if len(intervals) == 1 and intervals[0][1] == first - 1:  # as almost always
+            intervals[0][1] = last
         else:
-            intervals.append([n, n])
-        self._intervals[source.lower()] = _joined(intervals)
+            self._intervals[source.lower()] = _joined([*intervals, [first, last]])
 
     def holds(self, gtid: str) -> bool:
         """Whether the transaction ``gtid`` was executed."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -179,11 +180,10 @@ class Reader:
     def _pump(self, assembler: Shortcut, overlap: Overlap, backfill: Backfill, end: Position, control: Control) -> None:
         target = log_order(end.file, end.offset)
         caught_up = False
-        steps = (step for packets in self._source.reads() for step in assembler.steps(packets))
-        for kind, committed in steps:
+        for kind, committed in self._steps(assembler, overlap, backfill):
             if committed is not None:
                 if not backfill.done or self._present or self._altered:
-                    self._newest = committed._replace(changes=(), unread={}, in_pieces=False)
+                    self._newest = committed._replace(changes=(), unread={}, in_pieces=False, times=())
                 if overlap.is_new(committed):
                     self._handoff.put(backfill.admit(committed))
             elif kind == HEARTBEAT:
@@ -201,6 +201,17 @@ class Reader:
                 if self._present is None:  # else the statement lies before the place where the tables were asked
                     self._present = look(control, self._origin.channels, gtids=False)
                     target, caught_up = log_order(self._present.place.file, self._present.place.offset), False
+
+    def _steps(
+        self, assembler: Shortcut, overlap: Overlap, backfill: Backfill
+    ) -> Iterator[tuple[int, Committed | None]]:
+        joins = partial(self._joins, overlap, backfill)
+        for packets in self._source.reads():
+            yield from assembler.steps(packets, joins)
+
+    def _joins(self, overlap: Overlap, backfill: Backfill) -> bool:
+        """Whether the next transactions may come as one: none of them has to be looked at by itself."""
+        return overlap.proven and backfill.done and not self._altered
 
     def _note(self, capture: Capture, assembler: Shortcut) -> None:
         """A statement was read that may give a captured table other columns."""

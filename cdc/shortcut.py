@@ -1,64 +1,53 @@
-"""The way of a plain transaction: nine in ten are a GTID, table maps, written rows and an XID, and nothing else.
+"""The way of plain transactions: nine in ten are a GTID, table maps, written rows and an XID, and nothing else.
 
 The state machine of ``cdc/assembler.py`` remains the one truth. This reads such a transaction in one go when all of it
 came with one read, and changes nothing before it has the whole: whatever is unusual about it, down to a checksum that
-fails, is left to the machine, from its first event on. A test feeds the same logs through both
-(docs/decisions/0021-a-shortcut-for-plain-transactions.md).
+fails, is left to the machine, from its first event on. Those that lie side by side become one ``Committed`` where
+nobody needs to look at each. A test feeds the same logs through both (docs/decisions/0021-a-shortcut-for-plain-
+transactions.md, 0026-runs-of-plain-transactions.md).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
-from zlib import crc32
+from collections.abc import Callable, Iterator
 
 from cdc import events as ev
 from cdc.assembler import Assembler
-from cdc.changes import inserts
-from cdc.committed import CHANGE_OVERHEAD, Committed
-from cdc.errors import UndecodableRow
+from cdc.committed import RUN_BYTES, Committed
 from cdc.framing import Packets
 from cdc.position import Fingerprint, Position
-from cdc.tables import BROKEN, Table
-from journal.types import INSERT, Change
+from cdc.run import Run
 
 _PLAIN = {
-    "mariadb": re.compile(rb"\xa2(?:\x13[\x17\x1e]+)+\x10"),  # GTID, (table map, write rows …) …, XID
-    "mysql": re.compile(rb"[\x21\x22]\x02(?:\x13[\x17\x1e]+)+\x10"),  # the same with a BEGIN behind the GTID
+    "mariadb": re.compile(rb"(?:\xa2(?:\x13[\x17\x1e]+)+\x10)+"),  # GTID, (table map, write rows …) …, XID
+    "mysql": re.compile(rb"(?:\x21\x02(?:\x13[\x17\x1e]+)+\x10)+|(?:\x22\x02(?:\x13[\x17\x1e]+)+\x10)+"),
 }
-"""Plain transactions, each event by the byte of its type."""
-
-_WIDE = 251  # so many columns are no single byte any more
-
-
-class _Content(NamedTuple):
-    """What the events behind the GTID hold; ``timestamp`` and ``end`` are the XID's."""
-
-    changes: list[Change]
-    digest: int
-    timestamp: int
-    end: int
+"""Plain transactions side by side, each event by the byte of its type. MySQL's have a BEGIN behind the GTID."""
 
 
 class Shortcut(Assembler):
     """The assembler, fed with many events at a time."""
 
-    def steps(self, packets: Packets) -> Iterator[tuple[int, Committed | None]]:
-        """Take the events of one read. At each step: the type of the last event taken, the transaction it completes.
+    def steps(
+        self, packets: Packets, joins: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[int, Committed | None]]:
+        """Take the events of one read. At each step: the type of the last event taken, what it completes.
 
-        A plain transaction is one step, any other event is one. Raises what ``feed`` raises.
+        Plain transactions are one step, by themselves or where ``joins()`` together with those behind them; any other
+        event is one. Raises what ``feed`` raises.
         """
         data, begins, ends, kinds, _ = packets
         match = _PLAIN[self._flavour].match
-        at, count = 0, len(begins)
+        at, count, plain = 0, len(begins), 0
         between = self._is_between()
         while at < count:
-            found = match(kinds, at) if between else None
-            done = self._plain(packets, at, found.end()) if found else None
-            if found and done:
-                yield ev.XID, done
-                at = found.end()
+            if between and at >= plain and (found := match(kinds, at)):
+                plain = found.end()
+            run = self._run(packets, at, plain, joins) if between and at < plain else None
+            if run:
+                at = run.at
+                yield ev.XID, self._joined(run)
             else:
                 yield kinds[at], self.feed(data[begins[at] : ends[at]])
                 between = self._is_between()
@@ -69,81 +58,37 @@ class Shortcut(Assembler):
         new = not (self._open or self._tables) and self._pending.is_new
         return new and self._checksums and self._is_boundary(self._pending.start.offset)
 
-    def _plain(self, packets: Packets, first: int, last: int) -> Committed | None:
-        """The plain transaction of these events; None when there is anything else about it."""
-        data, at, stop = packets.data, packets.begins[first], packets.ends[first]
-        start = self._pending.start
-        try:
-            _, kind, server_id, size, end, _ = ev.unpack_header(data, at)
-            if end - size != start.offset or crc32(data[at:stop]) != ev.CRC_OF_ALL:
-                return None
-            gtid = self._named(kind, data[at + ev.HEADER_SIZE : stop - 4], server_id)
-            content = self._content(packets, first + 1, last) if gtid else None
-        except (UndecodableRow, KeyError, *BROKEN):
+    def _run(self, packets: Packets, first: int, last: int, joins: Callable[[], bool]) -> Run | None:
+        """The plain transactions of these events, one or as many as may be joined."""
+        run = Run(packets, self._known, first, self._pending.start.offset, mariadb=self._mariadb)
+        most = self._pending.most
+        if not run.take(most):
             return None
-        if gtid is None or content is None:
-            return None
-        if gtid.text and self._gtids is not None:
-            self._gtids.advance(gtid.text)
-        self.offset = content.end
-        self._pending.start = Position(self.file, content.end, self._gtid_text())
+        if joins():
+            while run.at < last and run.size < RUN_BYTES and run.take(most):
+                pass
+        return run
+
+    def _joined(self, run: Run) -> Committed:
+        """What they come to. Between ``start`` and ``end`` lies the last of them alone, as a checkpoint wants it."""
+        start, gtid = self._pending.start, run.gtid
+        if run.count > 1:
+            self._advance(run.gtid_before, run.first)
+            start = Position(self.file, run.start, self._gtid_text())
+        self._advance(gtid)
+        self.offset = run.end
+        self._pending.start = Position(self.file, run.end, self._gtid_text())
         return Committed(
-            content.changes,
+            run.changes,
             start,
             self._pending.start,
-            Fingerprint(gtid.text or None, f"{content.timestamp}-{content.digest:08x}"),
-            float(content.timestamp) if gtid.committed is None else gtid.committed,
+            Fingerprint(gtid, run.digest),
+            run.committed,
             self._prepared.oldest,
+            times=run.times if run.count > 1 else (),
         )
 
-    def _named(self, kind: int, body: bytes, server_id: int) -> ev.Gtid | None:
-        """The transaction's name, empty where the server numbers none; None when it is no plain one."""
-        if self._mariadb:
-            gtid = ev.parse_mariadb_gtid(body, server_id)
-            return None if gtid.standalone or gtid.prepares else gtid
-        gtid = ev.parse_mysql_gtid(body)
-        return gtid if kind == ev.GTID else gtid._replace(text="")
-
-    def _content(self, packets: Packets, first: int, last: int) -> _Content | None:
-        """The transaction's rows; None when not everything is known that they are read with, or they are too many."""
-        data, begins, ends, kinds, _ = packets
-        tables: dict[bytes, Table] = {}
-        changes: list[Change] = []
-        digest = size = 0
-        for i in range(first, last):
-            at, stop, kind = begins[i], ends[i], kinds[i]
-            if crc32(data[at:stop]) != ev.CRC_OF_ALL:
-                return None
-            body, stop = at + ev.HEADER_SIZE, stop - 4
-            number = data[body : body + 6]  # of the table
-            if kind == ev.TABLE_MAP:
-                table = self._known.known(data[body:stop])
-                if table is None or table.failed:
-                    return None
-                tables[number] = table
-            elif kind in ev.WRITES:
-                images, columns, present = _images(data, body, kind)
-                digest = crc32(data[images:stop], digest)
-                for feed in tables[number].feeds:
-                    if INSERT in feed.events:
-                        messages = feed.decode.images(data, images, stop, columns, present)
-                        changes += inserts(feed, messages)
-                        size += sum(map(len, messages)) + CHANGE_OVERHEAD * len(messages)
-                if size >= self._pending.most:
-                    return None
-            elif kind == ev.QUERY and not ev.is_begin(data[body:stop]):
-                return None
-        timestamp, _, _, _, end, _ = ev.unpack_header(data, begins[last - 1])
-        return _Content(changes, digest, timestamp, end) if end else None
-
-
-def _images(data: bytes, body: int, kind: int) -> tuple[int, int, bytes]:
-    """Where the row images of a write rows event begin, how many columns they have, and which of those are present."""
-    at = body + 8
-    if kind >= ev.WRITE_ROWS:
-        at += data[at] | data[at + 1] << 8
-    columns = data[at]
-    if columns >= _WIDE:
-        raise ValueError("so many columns are counted in more than one byte")
-    images = at + 1 + (columns + 7 >> 3)
-    return images, columns, data[at + 1 : images]
+    def _advance(self, gtid: str | None, first: int | None = None) -> None:
+        """Count a transaction as executed, and those of its origin from the number ``first`` on."""
+        if gtid is not None and self._gtids is not None:
+            self._gtids.advance(gtid, first)

@@ -115,35 +115,46 @@ class Log:
         self.file = file
         self.placed: list[Placed] = []
         self.offset = 4
-        self._sequence = 0
+        self.now = 1700000000  # the server's clock, Unix seconds
+        self.names: list[tuple[int, str]] = []  # of the transactions, and where each begins
+        self.sequence = 0
         self.add(ev.FORMAT_DESCRIPTION, format_description())
         if flavour == "mariadb":
             self.add(ev.MARIADB_GTID_LIST, bytes(4))
         else:
             self.add(ev.PREVIOUS_GTIDS, bytes(8), flags=ev.IGNORABLE_FLAG)
 
-    def add(self, kind: int, body: bytes, *, timestamp: int = 1700000000, flags: int = 0) -> None:
+    def add(self, kind: int, body: bytes, *, timestamp: int | None = None, flags: int = 0) -> None:
         """Append an event."""
         end = self.offset + ev.HEADER_SIZE + len(body) + 4
+        timestamp = self.now if timestamp is None else timestamp
         self.placed.append(Placed(self.offset, event(kind, body, end=end, timestamp=timestamp, flags=flags)))
         self.offset = end
 
     def gtid(self, *, standalone: bool = False, prepares: bool = False, domain: int = 0) -> str:
-        """Begin a transaction as the server does before ``BEGIN`` or a single statement; the name it has."""
-        self._sequence += 1
+        """Begin a transaction as the server does before ``BEGIN`` or a single statement; the name it has.
+
+        ``domain`` is MariaDB's; on MySQL it stands for another source.
+        """
+        self.sequence += 1
+        name, begin = f"{domain}-1-{self.sequence}", self.offset
+        committed = self.now * 1_000_000 + 123455 + self.sequence
         if self.flavour == "mariadb":
             flags = standalone | prepares << 6
-            self.add(ev.MARIADB_GTID, struct.pack("<QIB", self._sequence, domain, flags) + bytes(6))
-            return f"{domain}-1-{self._sequence}"
-        if not self.gtids:
-            self.add(ev.ANONYMOUS_GTID, mysql_gtid(bytes(16), 0))
-            return ""
-        self.add(ev.GTID, mysql_gtid(bytes.fromhex(UUID.replace("-", "")), self._sequence))
-        return f"{UUID}:{self._sequence}"
+            self.add(ev.MARIADB_GTID, struct.pack("<QIB", self.sequence, domain, flags) + bytes(6))
+        elif not self.gtids:
+            name = ""
+            self.add(ev.ANONYMOUS_GTID, mysql_gtid(bytes(16), 0, committed))
+        else:
+            source = f"{domain:x}{UUID[1:]}" if domain else UUID
+            name = f"{source}:{self.sequence}"
+            self.add(ev.GTID, mysql_gtid(bytes.fromhex(source.replace("-", "")), self.sequence, committed))
+        self.names.append((begin, name))
+        return name
 
-    def begin(self) -> str:
+    def begin(self, domain: int = 0) -> str:
         """Begin a transaction of rows."""
-        name = self.gtid()
+        name = self.gtid(domain=domain)
         if self.flavour == "mysql":
             self.query("BEGIN")
         return name
@@ -169,9 +180,9 @@ class Log:
         """Commit."""
         self.add(ev.XID, bytes(8))
 
-    def insert(self, *numbers: int) -> str:
+    def insert(self, *numbers: int, domain: int = 0) -> str:
         """A whole transaction that inserts these rows into shop.orders."""
-        name = self.begin()
+        name = self.begin(domain)
         self.table()
         self.rows(*[image(number, f"row {number}") for number in numbers])
         self.xid()

@@ -93,6 +93,17 @@ def test_a_mysql_set_goes_on_from_its_text(gtids: set[tuple[str, int]], one_more
     assert members(str(again)) == gtids | {one_more}
 
 
+@given(st.sets(st.tuples(sources, numbers)), sources, numbers, st.integers(0, 9))
+def test_a_mysql_set_takes_several_at_once(gtids: set[tuple[str, int]], source: str, first: int, more: int) -> None:
+    """Those of one source from a number on: as if each were counted by itself."""
+    state = MysqlGtids()
+    for each in gtids:
+        state.advance("{}:{}".format(*each))
+    state.advance(f"{source}:{first + more}", first)
+    assert members(str(state)) == gtids | {(source, number) for number in range(first, first + more + 1)}
+    assert str(MysqlGtids(str(state))) == str(state)
+
+
 def test_a_gap_in_a_mysql_set_closes() -> None:
     """The transaction that was missing joins the intervals on both sides."""
     state = MysqlGtids(f"{A}:1-5:7-9")

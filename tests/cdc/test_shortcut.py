@@ -2,20 +2,22 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import cycle
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdc import events as ev
-from cdc import pending
+from cdc import pending, shortcut
 from cdc.assembler import Assembler
-from cdc.committed import Committed, Piece
+from cdc.committed import RUN_BYTES, Committed, Piece
 from cdc.errors import MalformedEvent
 from cdc.position import Flavour
 from cdc.shortcut import Shortcut
 from cdc.tables import Capture
-from journal.types import DELETE
+from journal.types import DELETE, Change
 from tests.cdc import forge
 from tests.cdc.forge import ORDERS, PARTS, Log, decoder, finish, ids, image, prepare, reads
 
@@ -55,7 +57,7 @@ class Story:
         """Through the state machine, one event after the other."""
         return self._all(self.machine.feed(event) for event in events)
 
-    def by_reads(self, events: Sequence[bytes], *sizes: int) -> list[Told]:
+    def by_reads(self, events: Sequence[bytes], *sizes: int, joins: Callable[[], bool] = lambda: False) -> list[Told]:
         """By reads of these sizes."""
         machine = self.machine
         assert isinstance(machine, Shortcut)
@@ -66,7 +68,7 @@ class Story:
             return feed(event)
 
         machine.feed = count  # type: ignore[method-assign]
-        return self._all(done for packets in reads(events, *sizes) for _, done in machine.steps(packets))
+        return self._all(done for packets in reads(events, *sizes) for _, done in machine.steps(packets, joins))
 
     def _all(self, steps: Iterator[Committed | None]) -> list[Told]:
         try:
@@ -108,7 +110,11 @@ ODD: dict[str, Callable[[Log], None]] = {
     "a new format": lambda log: log.add(ev.FORMAT_DESCRIPTION, forge.format_description()),
     "a heartbeat": lambda log: log.add(ev.HEARTBEAT, log.file.encode()),
     "an unknown event": lambda log: log.add(99, b"?"),
-    "another domain": lambda log: void(log.gtid(domain=7 if log.flavour == "mariadb" else 0)),
+    "another domain": lambda log: void(log.gtid(domain=7)),
+    "a row of another domain": lambda log: void(log.insert(log.offset, domain=7)),
+    "numbers are left out": lambda log: setattr(log, "sequence", log.sequence + 3),
+    "a hole": lambda log: setattr(log, "offset", log.offset + 50),
+    "a second": lambda log: setattr(log, "now", log.now + 1),
     "a checkpoint": lambda log: log.add(ev.MARIADB_BINLOG_CHECKPOINT, b""),
     "rows that do not decode": lambda log: poison(log),  # noqa: PLW0108 - it is defined below
     "a table that does not decode": lambda log: unknown(log),  # noqa: PLW0108
@@ -161,21 +167,28 @@ def written(log: Log, contents: Sequence[tuple[list[tuple[str, int, int]], str] 
     server=st.sampled_from([("mariadb", True), ("mysql", True), ("mysql", False)]),
     contents=st.lists(ONE, max_size=12),
     sizes=st.lists(st.integers(1, 2000), min_size=1, max_size=4),
-    most=st.sampled_from([300, pending.PIECE_BYTES]),
+    bounds=st.tuples(st.sampled_from([300, pending.PIECE_BYTES]), st.sampled_from([300, 1000, RUN_BYTES])),
+    joins=st.lists(st.booleans(), min_size=1, max_size=5),
     damaged=st.none() | st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 3000), st.integers(1, 255)),
 )
 @settings(max_examples=200, deadline=None)
 def test_the_short_way_tells_what_the_state_machine_tells(
+    *,
     server: tuple[Flavour, bool],
     contents: list[tuple[list[tuple[str, int, int]], str] | str],
     sizes: list[int],
-    most: int,
+    bounds: tuple[int, int],
+    joins: list[bool],
     damaged: tuple[float, int, int] | None,
 ) -> None:
-    """Whatever the log holds and wherever reads end: every transaction, piece, error and place are the same."""
+    """Whatever the log holds and wherever reads end: every transaction, piece, error and place are the same.
+
+    Runs of them, however often they may be joined, have the same changes and end as the last of them does.
+    """
     flavour, gtids = server
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pending, "PIECE_BYTES", most)
+        patch.setattr(pending, "PIECE_BYTES", bounds[0])
+        patch.setattr(shortcut, "RUN_BYTES", bounds[1])
         events = written(Log(flavour, gtids=gtids), contents)
         if damaged:
             where, byte, flip = damaged
@@ -187,6 +200,37 @@ def test_the_short_way_tells_what_the_state_machine_tells(
         by_events = Story(log, Assembler).by_events(events)
         assert Story(log).by_reads(events, *sizes) == by_events
         assert Story(log).by_reads(events, LARGE) == by_events
+        for size in (sizes, [LARGE]):
+            runs = Story(log).by_reads(events, *size, joins=partial(next, cycle(joins)))
+            assert list(as_joined(by_events, runs)) == runs
+
+
+def as_joined(told: Sequence[Told], runs: Sequence[Told]) -> Iterator[Told]:
+    """What was told of single transactions, joined where these runs end."""
+    ends = {done.end: done for _, done, *_ in runs if isinstance(done, Committed)}
+    waiting: list[Committed] = []
+    for what, done, file, offset in told:
+        if not isinstance(done, Committed):
+            yield what, done, file, offset
+            continue
+        waiting.append(done)
+        if done.end in ends:
+            yield what, done._replace(**joined(waiting)), file, offset
+            waiting = []
+    assert not waiting
+
+
+def joined(transactions: Sequence[Committed]) -> dict[str, object]:
+    """The changes of several transactions, and when each of them committed."""
+    if len(transactions) == 1:
+        return {}
+    changes: list[Change] = []
+    times = []
+    for done in transactions:
+        changes += done.changes
+        if done.changes:
+            times.append((len(changes), done.committed))
+    return {"changes": changes, "times": times}
 
 
 @both
@@ -252,3 +296,84 @@ def test_a_table_map_that_changed_is_looked_at(flavour: Flavour) -> None:
     log.insert(4)
     done = [one for what, one, *_ in Story(log).by_reads(log.sent_from(4), LARGE) if what == "committed"]
     assert ids([one for one in done if isinstance(one, Committed)]) == [1, 2, 3, 4]
+
+
+# Runs
+
+
+def runs(log: Log, size: int = LARGE) -> list[Committed]:
+    """What an assembler makes of the log that may join from its first transaction on."""
+    told = Story(log).by_reads(log.sent_from(4), size, joins=lambda: True)
+    return [done for _, done, *_ in told if isinstance(done, Committed)]
+
+
+@both
+def test_plain_transactions_side_by_side_are_one_run(flavour: Flavour) -> None:
+    """The first brings the table map. A checkpoint at the run's end begins one transaction before it."""
+    log = Log(flavour)
+    names = [log.insert(number, 10 + number) for number in range(1, 6)]
+    alone = [done for _, done, *_ in Story(log).by_reads(log.sent_from(4), LARGE) if isinstance(done, Committed)]
+    first, run = runs(log)
+    assert ids([first]) == [1, 11]
+    assert ids([run]) == [2, 12, 3, 13, 4, 14, 5, 15]
+    assert (run.start, run.end, run.fingerprint, run.committed) == alone[-1][1:5]
+    assert run.fingerprint is not None
+    assert run.fingerprint.gtid == names[-1]
+    assert list(run.times) == [(2 * n, done.committed) for n, done in enumerate(alone[1:], 1)]
+
+
+@both
+def test_a_run_ends_where_gtids_do_not_go_on(flavour: Flavour) -> None:
+    """What is executed is then no single interval, or of another domain or source."""
+    log = Log(flavour)
+    for number in (1, 2, 3):
+        log.insert(number)
+    log.sequence += 7
+    for number in (4, 5):
+        log.insert(number)
+    log.insert(6, domain=7)
+    log.insert(7)
+    found = [ids([run]) for run in runs(log)]
+    together = [[2, 3, 4, 5]] if flavour == "mariadb" else [[2, 3], [4, 5]]  # MariaDB's numbers may have holes
+    assert found == [[1], *together, [6], [7]]
+    last = str(runs(log)[-1].end.gtid)
+    assert last == ("0-1-14,7-1-13" if flavour == "mariadb" else f"{forge.UUID}:1-3:11-12:14,7{forge.UUID[1:]}:13")
+
+
+@both
+def test_a_run_ends_where_the_log_has_a_hole(flavour: Flavour) -> None:
+    """What begins elsewhere than the last transaction ended has a start of its own."""
+    log = Log(flavour)
+    for number in (1, 2, 3):
+        log.insert(number)
+    log.offset += 100
+    begin = log.offset
+    log.insert(4)
+    log.insert(5)
+    assert [ids([run]) for run in runs(log)] == [[1], [2, 3], [4], [5]]
+    assert runs(log)[2].start.offset == begin
+
+
+@both
+def test_a_run_is_bounded(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what it weighs, whatever one read brings."""
+    monkeypatch.setattr(shortcut, "RUN_BYTES", 1000)
+    log = Log(flavour)
+    for number in range(20):
+        log.insert(number)
+    found = [len(run.changes) for run in runs(log)]
+    assert (sum(found), max(found)) == (20, found[1])
+    assert 1 < found[1] < 10
+
+
+@both
+def test_a_read_ends_a_run(flavour: Flavour) -> None:
+    """What is whole is told before the next bytes have come."""
+    log = Log(flavour)
+    for number in range(10):
+        log.insert(number)
+    events = log.sent_from(4)
+    machine = Story(log).machine
+    assert isinstance(machine, Shortcut)
+    (packets,) = reads(events[:-2], LARGE)
+    assert [ids([done]) for _, done in machine.steps(packets, lambda: True) if done] == [[0], list(range(1, 9))]

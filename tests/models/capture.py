@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any, Literal
 
 import pytest
@@ -26,7 +27,7 @@ from cdc.errors import PositionLost, StreamLost
 from cdc.fetch import TableChannel
 from cdc.framing import Packets
 from cdc.handoff import Handoff
-from cdc.position import Checkpoint, Position
+from cdc.position import Checkpoint, GtidState, Position
 from cdc.present import Present
 from cdc.reader import Origin, Overlap, Reader
 from journal.types import FIRST, GAP, LAST, NEXT, Change, Event, Transaction
@@ -54,7 +55,7 @@ _UNFED = {"parts": _TABLES["parts"]}
 tables = st.sampled_from(["orders", "orders", "parts", "others"])
 counts = st.integers(1, 3)
 snapshots = st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))  # between what places, and where in truth
-sizes = st.lists(st.integers(30, 3000), min_size=1, max_size=3)  # of the reads, in bytes
+sizes = st.lists(st.integers(30, 3000) | st.just(1 << 20), min_size=1, max_size=3)  # of the reads, in bytes
 Ending = Literal["xid", "COMMIT"]
 
 
@@ -182,6 +183,13 @@ class Capture(RuleBasedStateMachine):
         self._commit(end)
         self._means(**found)
 
+    @rule(count=st.integers(1, 5))
+    def insert_one_by_one(self, count: int) -> None:
+        """As legacy writers do; these come as one where nobody needs to look at each."""
+        for number in self._numbers(count):
+            self.log.insert(number)
+            self._means(orders=[number])
+
     def _commit(self, end: Ending) -> None:
         if end == "xid":
             self.log.xid()
@@ -248,6 +256,12 @@ class Capture(RuleBasedStateMachine):
             number = self.prepared.pop(name)
             finish(self.log, verb, name)
             self._means(orders=[number] if verb == "COMMIT" else [])
+
+    @rule(hole=st.sampled_from([0, 40]), left_out=st.integers(0, 3))
+    def leave_out(self, hole: int, left_out: int) -> None:
+        """Events that are not sent to readers, and GTIDs that were given to no transaction."""
+        self.log.offset += hole
+        self.log.sequence += left_out
 
     # How it is read
 
@@ -332,6 +346,7 @@ class Capture(RuleBasedStateMachine):
     # What must hold
 
     def _check(self, *, everything: bool = False) -> None:
+        self._check_place()
         for channel in CHANNELS:
             expected = _said_once(self._expected(channel))
             arrived = _said_once([number for found in self._arrived(channel) for number in found])
@@ -341,7 +356,22 @@ class Capture(RuleBasedStateMachine):
         if not self.seeding:  # else what waits for the rows comes with them
             whole = _rows_of([found["orders"] for found in self.committed])
             arrived_whole = _rows_of(self._arrived("orders"))
-            assert arrived_whole == whole[: len(arrived_whole)], "a transaction did not arrive in one piece"
+            assert set(_ends(arrived_whole)) <= set(_ends(whole)), "a transaction did not arrive in one piece"
+
+    def _check_place(self) -> None:
+        """A checkpoint ends with a transaction, begins before that one alone, and knows what was executed."""
+        checkpoint = self.checkpoint
+        if checkpoint.last is None:
+            return
+        count = self.ends.index(checkpoint.end.offset) + 1
+        begin, _ = self.log.names[count - 1]
+        assert checkpoint.start.offset == begin, "a checkpoint does not begin with its last transaction"
+        for place, executed in ((checkpoint.start, count - 1), (checkpoint.end, count)):
+            if self.log.gtids:
+                state = GtidState.parse(self.log.flavour, "")
+                for _, name in self.log.names[:executed]:
+                    state.advance(name)
+                assert place.gtid == str(state), "a checkpoint does not know what was executed"
 
     def _expected(self, channel: str) -> list[int | None]:
         taken = (self.seeded or 0) if channel == "orders" else 0
@@ -372,6 +402,11 @@ def _said_once(numbers: Sequence[int | None]) -> list[int | None]:
     return [
         number for place, number in enumerate(numbers) if number is not None or numbers[place - 1 : place] != [None]
     ]
+
+
+def _ends(transactions: Sequence[Sequence[int]]) -> Iterator[int]:
+    """After how many rows each of them ends."""
+    return accumulate(map(len, transactions))
 
 
 def _rows_of(transactions: Sequence[Sequence[int | None]]) -> list[list[int]]:
