@@ -39,7 +39,7 @@ class Run(shared.Run):
         super().__init__(events, size)
         self._large: bool | None = None  # whether any frame is worth compressing
         self._whole: dict[bool, bytes] = {}
-        self._frames: dict[tuple[int, bool], bytes] = {}
+        self._frames: dict[bool, list[bytes | None]] = {}
 
     def whole(self, deflate: bool = False) -> bytes:
         """All frames."""
@@ -62,6 +62,8 @@ class Run(shared.Run):
         if len(places) == len(self.events):
             return self.whole(deflate)
         deflate = deflate and self._worth_it()
+        if len(places) == 1:
+            return self._frame(places[0], deflate)
         return b"".join([self._frame(place, deflate) for place in places])
 
     def _worth_it(self) -> bool:
@@ -70,11 +72,13 @@ class Run(shared.Run):
         return self._large
 
     def _frame(self, place: int, deflate: bool) -> bytes:
-        frame = self._frames.get((place, deflate))
+        frames = self._frames.get(deflate)
+        if frames is None:
+            frames = self._frames[deflate] = [None] * len(self.events)
+        frame = frames[place]
         if frame is None:
             text = event_text(self.events[place])
-            frame = deflated_frame(text) if deflate else text_header(len(text)) + text
-            self._frames[place, deflate] = frame
+            frame = frames[place] = deflated_frame(text) if deflate else text_header(len(text)) + text
         return frame
 
 
@@ -112,7 +116,7 @@ def runs(events: Sequence[Event], size: int = LIVE_SLICE) -> Iterator[Run]:
     """Cut events of one channel into runs of about ``size`` bytes, at least one event each."""
     start = total = 0
     for place, event in enumerate(events):
-        length = event.size + _ENVELOPE
+        length = len(event.message) + len(event.old) + _ENVELOPE
         if total and total + length > size:
             yield Run(events[start:place], total)
             start, total = place, 0

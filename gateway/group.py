@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway.frames import LIVE_SLICE
-from gateway.subscription import Subscription
+from gateway.subscription import Sink, Subscription
 
 SLICE = 100  # connections written to in one go: less than a millisecond
 
@@ -25,44 +26,47 @@ class Slice:
 
     def __init__(self, group: Group) -> None:
         self.group = group
-        self.members: set[Subscription] = set()
+        self.members: dict[Sink, Subscription] = {}  # to write to them is to touch the sinks alone
         self.waits = False
         self.sent = 0  # counts only while it waits, and so does
         self.next = 0  # the number of the part to be written next
 
 
 class Group:
-    """Its parts are made once, and kept until no slice waits for them. ``size`` is that of all kept, in bytes."""
+    """Its parts are made once, and kept until no slice waits for them. ``size`` is that of all kept, in bytes.
 
-    __slots__ = ("_first", "_open", "_parts", "size", "slices")
+    ``few`` are the members of the only slice, while that has everything: they are written to at once. With thousands
+    of groups each object on the way to a connection is memory that is cold, so they stand here by themselves.
+    """
 
-    def __init__(self) -> None:
-        self.slices: dict[Slice, None] = {}  # in the order of their beginning
+    __slots__ = ("_first", "_open", "_parts", "deflate", "few", "size", "slices")
+
+    def __init__(self, *, deflate: bool = False) -> None:
+        self.deflate = deflate
+        self.few: tuple[Sink, ...] | None = None
+        self.slices: list[Slice] = []  # in the order of their beginning
         self.size = 0
         self._parts: list[Part] = []
         self._first = 0  # the number of the first of them
         self._open: Slice | None = None  # the last that may have had room and everything
 
     @property
-    def alone(self) -> Slice | None:
-        """The only slice, if it has everything."""
-        if len(self.slices) == 1:
-            (only,) = self.slices
-            return None if only.waits else only
-        return None
-
-    @property
     def members(self) -> list[Subscription]:
         """Everybody, in any order."""
-        return [member for place in self.slices for member in place.members]
+        return [member for place in self.slices for member in place.members.values()]
+
+    def find(self, sinks: Sequence[Sink]) -> list[Subscription]:
+        """The members that write to these."""
+        return [place.members[sink] for place in self.slices for sink in sinks if sink in place.members]
 
     def join(self, subscription: Subscription) -> None:
         """Take in somebody who has everything: into a slice that has, too."""
         place = self._open
         if place is None or place.waits or len(place.members) >= SLICE:
             place = self._open = Slice(self)
-            self.slices[place] = None
-        place.members.add(subscription)
+            self.slices.append(place)
+        place.members[subscription.sink] = subscription
+        self._look()
         subscription.place = place
 
     def leave(self, subscription: Subscription) -> None:
@@ -70,12 +74,13 @@ class Group:
         place = subscription.place
         assert place is not None
         subscription.place = None
-        place.members.discard(subscription)
+        del place.members[subscription.sink]
         if not place.members:
-            del self.slices[place]
+            self.slices.remove(place)
             if self._open is place:
                 self._open = None
             self._trim()
+        self._look()
 
     def add(self, part: Part, published: int) -> list[Slice]:
         """Keep a part that follows on the offset ``published``; returns the slices that had everything until now."""
@@ -86,6 +91,7 @@ class Group:
             place.waits = True
             place.sent = published
             place.next = self._end - 1
+        self._look()
         return begun
 
     def due(self, place: Slice) -> tuple[Part, int]:
@@ -109,7 +115,13 @@ class Group:
             place.waits = False
             if len(place.members) < SLICE:
                 self._open = place
+            self._look()
         self._trim()
+
+    def _look(self) -> None:
+        """See whether there is but one slice, with everything."""
+        alone = len(self.slices) == 1 and not self.slices[0].waits
+        self.few = tuple(self.slices[0].members) if alone else None
 
     @property
     def _end(self) -> int:

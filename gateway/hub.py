@@ -6,14 +6,14 @@ else after each. What comes meanwhile is written together with what a slice stil
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from gateway.filters import FilterIndex
 from gateway.frames import Run, runs
 from gateway.group import SLICE, Group, Part, Slice
 from gateway.stats import Stats
-from gateway.subscription import Mode, Subscription
+from gateway.subscription import Mode, Sink, Subscription
 from journal.filter import Filter
 from journal.types import Event, Shape
 
@@ -43,20 +43,21 @@ class Topic:
         where, deflate = key = (subscription.where, subscription.sink.deflate)
         group = self.groups.get(key)
         if group is None:
-            if where is not None and (where, not deflate) not in self.groups:
-                self.filters.add(where)
-            group = self.groups[key] = Group()
+            group = self.groups[key] = Group(deflate=deflate)
+            if where is not None:
+                self.filters.add(where, group)
         group.join(subscription)
 
     def discard(self, subscription: Subscription) -> None:
         """Take it out of its group."""
-        where, deflate = key = (subscription.where, subscription.sink.deflate)
+        where = subscription.where
+        key = (where, subscription.sink.deflate)
         group = self.groups[key]
         group.leave(subscription)
         if not group.slices:
             del self.groups[key]
-            if where is not None and (where, not deflate) not in self.groups:
-                self.filters.remove(where)
+            if where is not None:
+                self.filters.remove(where, group)
 
 
 class Hub:
@@ -126,10 +127,7 @@ class Hub:
             shapes = self._shapes(channel)
             if shapes is not topic.shapes:
                 self._reshape(topic, shapes)
-        batches: dict[str, list[Event]] = {}
-        for event in events:
-            batches.setdefault(event.channel, []).append(event)
-        for channel, batch in batches.items():
+        for channel, batch in _by_channel(events).items():
             if channel in self._topics:
                 self._publish(self._topics[channel], batch)
         if self._waiting and not self._turning:
@@ -145,7 +143,7 @@ class Hub:
             asking = [subscription for subscription in group.members if subscription.columns is not None]
             self._demote([one for one in asking if news or one.columns != newest.columns])
 
-    def _publish(self, topic: Topic, batch: list[Event]) -> None:
+    def _publish(self, topic: Topic, batch: Sequence[Event]) -> None:
         if batch[0].offset != topic.published + 1:
             batch = self._realign(topic, batch)
         if not batch:
@@ -162,22 +160,20 @@ class Hub:
         topic.published = batch[-1].offset
 
     def _hand_out(self, topic: Topic, run: Run) -> None:
-        groups = topic.groups
         for deflate in (False, True):
-            if group := groups.get((None, deflate)):
-                self._deliver(topic, group, Part(run.whole(deflate), len(run.events), run.last))
+            if group := topic.groups.get((None, deflate)):
+                self._deliver(topic, group, run.whole(deflate), len(run.events), run.last)
         if topic.filters:
-            for where, places in topic.filters.match(run.columns):
-                for deflate in (False, True):
-                    if group := groups.get((where, deflate)):
-                        self._deliver(topic, group, Part(run.some(places, deflate), len(places), run.last))
+            for groups, places in topic.filters.match(run.columns):
+                for group in groups:
+                    self._deliver(topic, group, run.some(places, group.deflate), len(places), run.last)
 
-    def _deliver(self, topic: Topic, group: Group, part: Part) -> None:
+    def _deliver(self, topic: Topic, group: Group, data: bytes, events: int, last: int) -> None:
         """At once to a group of one slice that has everything; the slices of others wait for their turn."""
-        if alone := group.alone:
-            self._write(alone, part)
+        if group.few is not None:
+            self._write(group, group.few, data, events)
         else:
-            self._waiting += group.add(part, topic.published)
+            self._waiting += group.add(Part(data, events, last), topic.published)
 
     def _turn(self) -> None:
         """Write to slices that wait, to about as many connections as fill one."""
@@ -197,31 +193,30 @@ class Hub:
     def _advance(self, place: Slice) -> None:
         part, count = place.group.due(place)
         try:
-            self._write(place, part)
+            self._write(place.group, place.members, part.data, part.events)
         except Exception:  # whatever went wrong, nobody must wait in silence: they come back
-            for subscription in list(place.members):
-                subscription.sink.abort()
+            for sink in list(place.members):
+                sink.abort()
             raise
         if place.members:
             place.group.written(place, part, count)
             if place.waits:
                 self._waiting.append(place)
 
-    def _write(self, place: Slice, part: Part) -> None:
-        late: list[Subscription] = []
-        members, data = place.members, part.data
-        for subscription in members:
-            sink = subscription.sink
+    def _write(self, group: Group, sinks: Collection[Sink], data: bytes, events: int) -> None:
+        late: list[Sink] = []
+        for sink in sinks:
             if sink.paused:
-                late.append(subscription)
+                late.append(sink)
             else:
                 sink.send(data)
-        served = len(members) - len(late)
-        self._stats.deliveries += served * part.events
-        self._stats.writes += served
-        self._stats.bytes += served * len(data)
+        served = len(sinks) - len(late)
+        stats = self._stats
+        stats.deliveries += served * events
+        stats.writes += served
+        stats.bytes += served * len(data)
         if late:
-            self._demote(late)
+            self._demote(group.find(late))
 
     def _demote(self, late: Sequence[Subscription]) -> None:
         for subscription in late:
@@ -231,7 +226,7 @@ class Hub:
             self._stats.demotions += 1
             self.demoted(subscription)
 
-    def _realign(self, topic: Topic, batch: list[Event]) -> list[Event]:
+    def _realign(self, topic: Topic, batch: Sequence[Event]) -> Sequence[Event]:
         """Drop what was published before. After a hole everybody reads the journal, so that none passes it by."""
         batch = [event for event in batch if event.offset > topic.published]
         if batch and batch[0].offset != topic.published + 1:
@@ -241,3 +236,12 @@ class Hub:
     def _send_to_journal(self, topic: Topic) -> None:
         for group in list(topic.groups.values()):
             self._demote(group.members)
+
+
+def _by_channel(events: Sequence[Event]) -> Mapping[str, Sequence[Event]]:
+    if len(channels := {event.channel for event in events}) == 1:  # nearly always
+        return {channels.pop(): events}
+    batches: defaultdict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        batches[event.channel].append(event)
+    return batches

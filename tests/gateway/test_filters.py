@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.filters import FilterIndex
+from gateway.group import Group
 from gateway.hub import Hub
 from gateway.limits import Timing
 from gateway.replay import PAGE_EVENTS, Replay
@@ -15,7 +17,7 @@ from gateway.server import Gateway
 from gateway.stats import Stats
 from gateway.subscription import Mode, Subscription
 from journal.columns import Columns
-from journal.filter import Filters
+from journal.filter import Filter, Filters
 from journal.types import GAP, INSERT, Event
 from tests.gateway.clients import client
 from tests.gateway.conftest import MakeGateway
@@ -35,20 +37,35 @@ def row(cctv_id: int, **more: Any) -> bytes:
 # Who gets what
 
 
+def matched(
+    index: FilterIndex, batch: Sequence[Event], groups: Mapping[Filter, Sequence[Group]]
+) -> dict[Filter, list[int]]:
+    """What each filter's groups get, which must be the same for all of them."""
+    hits = [(each, list(places)) for found, places in index.match(Columns(batch)) for each in found]
+    assert len(hits) == len({each for each, _ in hits}), "a group is found twice"
+    known = {where: [places for each, places in hits if each in those] for where, those in groups.items()}
+    assert all(places == [places[0]] * len(groups[where]) for where, places in known.items() if places)
+    assert sum(map(len, known.values())) == len(hits), "a group that was not added"
+    return {where: places[0] for where, places in known.items() if places}
+
+
 @given(st.lists(rows, min_size=1, max_size=8), st.lists(wheres, max_size=8), st.data())
 def test_the_index_finds_what_each_filter_finds(rows: list[Row], wheres: list[Where], data: st.DataObject) -> None:
     """Whatever filters came and went, those that are left get exactly the events that pass them."""
     filters, index = Filters(), FilterIndex()
     added = {found: where for where in wheres if (found := filters.get("c", where)) is not None}
-    for each in added:
-        index.add(each)
-    for each in data.draw(st.lists(st.sampled_from(list(added)), unique=True)) if added else []:
-        index.remove(each)
-        del added[each]
+    groups: dict[Filter, list[Group]] = {each: [] for each in added}
+    for each in [*added, *(data.draw(st.lists(st.sampled_from(list(added)), unique=True)) if added else [])]:
+        groups[each].append(Group(deflate=bool(groups[each])))
+        index.add(each, groups[each][-1])
+    for each in data.draw(st.lists(st.sampled_from([*added, *added]))) if added else []:
+        if each in added:
+            index.remove(each, groups[each].pop(0))
+            if not groups[each]:
+                del added[each], groups[each]
     batch = [event(n, row) for n, row in enumerate(rows, 1)]
     expected = {each: [n for n, row in enumerate(rows) if concerned(row, where)] for each, where in added.items()}
-    found = {each: list(places) for each, places in index.match(Columns(batch))}
-    assert found == {each: places for each, places in expected.items() if places}
+    assert matched(index, batch, groups) == {each: places for each, places in expected.items() if places}
     assert bool(index) is bool(added)
 
 
@@ -56,12 +73,12 @@ def test_a_gap_passes_every_filter() -> None:
     """A gap among the events reaches everybody, with the rows before and after it that pass."""
     index, filters = FilterIndex(), Filters()
     wanted = [filters.get("c", where) for where in ({"cctv_id": 3}, {"cctv_id": [4, 5]}, {"cctv_id": {"gt": 4}})]
-    for each in wanted:
-        assert each is not None
-        index.add(each)
+    groups = {each: [Group()] for each in wanted if each is not None}
+    for each, (group,) in groups.items():
+        index.add(each, group)
     batch = [Event("c", n, INSERT, row(n), 0.0) for n in range(6)]
     batch[1] = Event("c", 1, GAP, b'{"reason":"reset"}', 0.0)
-    found = {each: list(places) for each, places in index.match(Columns(batch))}
+    found = matched(index, batch, groups)
     assert [found[each] for each in wanted if each] == [[1, 3], [1, 4, 5], [1, 5]]
 
 
@@ -304,12 +321,10 @@ def test_equality_is_looked_up(bench: Bench) -> None:
     """Ten thousand filters on one column are not gone through: only those whose value is there are touched."""
     index, filters = FilterIndex(), Filters()
     kept = [filters.get("c", {"cctv_id": n}) for n in range(10_000)]
-    for each in kept:
-        assert each is not None
-        index.add(each)
-    batch = Columns([Event("c", n, INSERT, row(n % 3), 0.0) for n in range(10)])
-    assert {each: list(places) for each, places in index.match(batch)} == {
-        kept[n]: list(range(n, 10, 3)) for n in range(3)
-    }
-    assert not index._scanned
-    assert sum(map(len, index._by_value[("cctv_id",)].values())) == 10_000
+    groups = {each: [Group()] for each in kept if each is not None}
+    for each, (group,) in groups.items():
+        index.add(each, group)
+    batch = [Event("c", n, INSERT, row(n % 3), 0.0) for n in range(10)]
+    assert matched(index, batch, groups) == {kept[n]: list(range(n, 10, 3)) for n in range(3)}
+    assert not index._groups
+    assert len(index._exact[("cctv_id",)]) == 10_000

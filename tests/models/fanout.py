@@ -21,7 +21,6 @@ from gateway.subscription import Mode, Subscription
 from journal.filter import Filters
 from journal.types import INSERT, Event
 from tests.gateway.recorder import Recorder
-from tests.models.handover import InOrder
 
 CHANNEL = "a"
 PIECE = 150  # bytes: two or three events
@@ -58,7 +57,6 @@ class Fanout(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._patch = pytest.MonkeyPatch()
-        self._patch.setattr(gateway.group, "set", InOrder, raising=False)
         self._patch.setattr(gateway.group, "LIVE_SLICE", PIECE)
         self._patch.setattr(gateway.hub, "runs", partial(runs, size=PIECE))
         self.members: list[Member] = []

@@ -208,6 +208,22 @@ MUTANTS = (
         "",
     ),
     Mutant(
+        "written-past-what-waits",
+        FANOUT,
+        "the only slice of a group is written to at once, though it waits for something older",
+        "gateway.group:Group._look",
+        " and not self.slices[0].waits",
+        "",
+    ),
+    Mutant(
+        "written-after-leaving",
+        FANOUT,
+        "who has left a group of one slice is written to as before",
+        "gateway.group:Group.leave",
+        "self._look()",
+        "pass",
+    ),
+    Mutant(
         "slice-one-back",
         FANOUT,
         "a slice that begins to wait is said to have one event less than it was sent",

@@ -11,7 +11,6 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from hypothesis import strategies as st
@@ -29,8 +28,6 @@ PAGE_EVENTS, SLICE = 4, 300  # small, so that a few rows make several pages and 
 CLIENTS = 3
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # no disk is waited for where there is one in memory
 KILLS_APART = 10  # steps; a process that is always being killed does little else
-
-T = TypeVar("T")
 
 channels = st.sampled_from(CHANNELS)
 who = st.integers(0, CLIENTS - 1)
@@ -50,18 +47,6 @@ starts = st.one_of(
 )
 
 
-class InOrder(dict[T, None]):
-    """A set that gives its members in the order of their coming: the same schedule does the same every time."""
-
-    def add(self, member: T) -> None:
-        """Take a member in."""
-        self[member] = None
-
-    def discard(self, member: T) -> None:
-        """Let it go, if it is one."""
-        self.pop(member, None)
-
-
 class Handover(RuleBasedStateMachine):
     """Hypothesis chooses what happens next, down to the single steps of the event loop and of the threads."""
 
@@ -74,7 +59,6 @@ class Handover(RuleBasedStateMachine):
             self._patch.setattr(logging.getLogger(name), "disabled", True)
         self._patch.setattr(gateway.replay, "SLICE", SLICE)
         self._patch.setattr(gateway.hub, "runs", partial(runs, size=SLICE))
-        self._patch.setattr(gateway.group, "set", InOrder, raising=False)
         self._folder = tempfile.TemporaryDirectory(prefix="rowcast-model-", dir=MEMORY)
         self._since_kill = 0
 
