@@ -20,6 +20,7 @@ from bench.detections import document, stamped
 from cdc.committed import Committed
 from cdc.handoff import Handoff
 from cdc.position import Position
+from gateway.process import settle
 from gateway.server import Gateway
 from gateway.stats import Stats
 from journal.sqlite import SqliteJournal
@@ -31,6 +32,7 @@ _NOWHERE = Position("binlog.000001", 4)
 
 def main() -> None:
     """Serve until the orders end."""
+    settle()
     uvloop.run(serve())
 
 

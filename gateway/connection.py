@@ -143,6 +143,7 @@ class Connection(asyncio.Protocol):
         shared.connections.discard(self)
         shared.stats.connections -= 1
         shared.stats.deflating -= self.deflate
+        del self._session  # it refers to us, and what refers to itself only the garbage collector would find
         if not shared.connections:
             shared.emptied.set()
 

@@ -16,6 +16,7 @@ from gateway.hub import Hub
 from gateway.limits import Limits, Timing
 from gateway.origins import OriginPolicy, is_loopback
 from gateway.pace import Pace
+from gateway.process import LongLived
 from gateway.replay import Replay
 from gateway.session import Rules
 from gateway.stats import Stats
@@ -72,6 +73,7 @@ class Gateway:
         self._admission = Admission(self.stats)
         self._telling = Round[Connection](self._tell)
         self._sweeping = Round[Connection](self._sweep_one)
+        self._long_lived = LongLived()
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     async def start(self) -> None:
@@ -192,6 +194,7 @@ class Gateway:
     def _sweep(self) -> None:
         self._again("sweep", self._timing.sweep)
         self._sweeping.start(self._shared.connections)
+        self._long_lived.look(self.stats.connections)
         oldest = self._shared.now() - self._timing.handshake
         for door, opened in list(self._doors.items()):
             if opened > oldest:
