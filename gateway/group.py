@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import NamedTuple
 
 from gateway.frames import LIVE_SLICE
 from gateway.subscription import Sink, Subscription
 
 SLICE = 100  # connections written to in one go: less than a millisecond
+
+_births = count()
 
 
 class Part(NamedTuple):
@@ -20,12 +23,16 @@ class Part(NamedTuple):
 
 
 class Slice:
-    """Members of a group that were all sent the same: what lies behind ``sent`` while it ``waits``, else everything."""
+    """Members of a group that were all sent the same: what lies behind ``sent`` while it ``waits``, else everything.
 
-    __slots__ = ("group", "members", "next", "sent", "waits")
+    Who was ``born`` first has been live longest.
+    """
+
+    __slots__ = ("born", "group", "members", "next", "sent", "waits")
 
     def __init__(self, group: Group) -> None:
         self.group = group
+        self.born = next(_births)
         self.members: dict[Sink, Subscription] = {}  # to write to them is to touch the sinks alone
         self.waits = False
         self.sent = 0  # counts only while it waits, and so does

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import attrgetter
 
 from gateway.filters import FilterIndex
 from gateway.frames import Run, runs
@@ -20,6 +21,8 @@ from journal.types import Event, Shape
 MOST_WRITES = 10_000  # in one publish, and bytes: after so many everybody reads the rest in pages, which give way
 MOST_BYTES = 128 << 20
 MOST_WAITING = 1 << 20  # bytes that a group's slices wait for, after which the same is done
+
+_born = attrgetter("born")
 
 Key = tuple[Filter | None, bool]  # the filter, and whether frames are compressed
 
@@ -64,7 +67,7 @@ class Hub:
     """Groups of live subscriptions. ``demoted`` is told of each one that has to read the journal again.
 
     ``soon`` has a function called in the next turn of the event loop. ``shapes`` tells what a channel's rows look like,
-    as ``JournalReader.shapes`` does.
+    as ``JournalReader.shapes`` does. ``crowded`` is asked whether many are on their way back.
     """
 
     def __init__(
@@ -85,6 +88,8 @@ class Hub:
         self._soon = soon
         self._waiting: deque[Slice] = deque()  # the slice that was written to longest ago stands first
         self._turning = False  # a turn is to come
+        self._senior = False  # the last slice was written to because it had been live longest
+        self.crowded: Callable[[], bool] = lambda: False  # many are being let in
 
     def __contains__(self, channel: str) -> bool:
         return channel in self._topics
@@ -181,7 +186,7 @@ class Hub:
         self._turning = False
         try:
             while self._waiting and room > 0:
-                place = self._waiting.popleft()
+                place = self._next()
                 room -= len(place.members)
                 if place.members:  # else they have left since
                     self._advance(place)
@@ -189,6 +194,19 @@ class Hub:
             if self._waiting:
                 self._turning = True
                 self._soon(self._turn)
+
+    def _next(self) -> Slice:
+        """The slice that was written to longest ago. When it is crowded, every second time who has been live longest.
+
+        Those who come back have been away for seconds: nobody who stayed is to wait for all of them at each row. Even
+        so nobody waits for more than twice as many slices as there are, and in calm all wait alike.
+        """
+        self._senior = not self._senior and self.crowded()
+        if not self._senior:
+            return self._waiting.popleft()
+        place = min(self._waiting, key=_born)
+        self._waiting.remove(place)
+        return place
 
     def _advance(self, place: Slice) -> None:
         part, count = place.group.due(place)

@@ -71,6 +71,11 @@ class Replay:
         if len(self._workers) < self._most_workers:
             self._workers.add(asyncio.get_running_loop().create_task(self._work()))
 
+    @property
+    def waiting(self) -> int:
+        """How many subscriptions wait for a page."""
+        return len(self._queue)
+
     async def stop(self) -> None:
         """Serve no more pages; when it returns, nobody reads the journal any more."""
         self._stopped = True

@@ -10,6 +10,7 @@ from gateway.admission import Admission
 from gateway.connection import NEW_EPOCH, Connection, Shared
 from gateway.door import Door
 from gateway.frames import control_frame
+from gateway.group import SLICE
 from gateway.handshake import Handshake, Readiness
 from gateway.heartbeat import AT_ONCE, Round, Source
 from gateway.hub import Hub
@@ -29,6 +30,7 @@ from journal.types import Event, JournalReader
 
 _BACKLOG = 4096  # connections not yet accepted: everybody may come back at once
 _UNSENT = 128 * 1024
+_CROWD = 10.0  # seconds; a kernel that was refused asks again after 1, 3 and 7
 
 
 class Gateway:
@@ -74,6 +76,7 @@ class Gateway:
         self._telling = Round[Connection](self._tell)
         self._sweeping = Round[Connection](self._sweep_one)
         self._long_lived = LongLived()
+        self._crowd_ends = 0.0
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     async def start(self) -> None:
@@ -83,6 +86,7 @@ class Gateway:
         hub = Hub(heads, self.stats, self._pace.soon, shapes=self._journal.shapes)
         replay = Replay(self._journal, hub, self.stats)
         hub.demoted = replay.enqueue
+        hub.crowded = self._crowded
         self._shared = Shared(
             hub=hub,
             replay=replay,
@@ -163,6 +167,12 @@ class Gateway:
 
     def _door(self) -> Door:
         return Door(self._shared, self._handshake, self._doors, self._admission)
+
+    def _crowded(self) -> bool:
+        """Whether many wait to be let in or to catch up, or did a moment ago: who comes back comes in waves."""
+        if len(self._admission) + self._shared.replay.waiting > SLICE:
+            self._crowd_ends = self._shared.now() + _CROWD
+        return self._shared.now() < self._crowd_ends
 
     def _bounds(self, channel: str) -> Bounds | None:
         hub = self._shared.hub

@@ -198,3 +198,32 @@ def test_who_cannot_be_written_to_is_cut_off(hub: Hub, turns: list[Callable[[], 
         turns.pop()()
     assert all(sink.aborted for sink in waiting)
     assert all(sink.offsets == [1, 2] for sink in clients if sink not in waiting)
+
+
+@pytest.mark.parametrize("crowded", [True, False])
+def test_in_a_crowd_who_was_live_before_goes_first(hub: Hub, turns: list[Callable[[], None]], *, crowded: bool) -> None:
+    """Then each row reaches the oldest slice within two; nobody ever waits for more than twice as many as there are."""
+    sinks = [live(hub)[1] for _ in range(10 * SLICE)]
+    hub.crowded = lambda: crowded
+    late = 0
+    for offset in range(1, 50):
+        hub.publish(events("a", offset, offset))
+        turns.pop()()
+        turns.pop()()
+        reached = [sink.offsets[-1] if sink.offsets else 0 for sink in sinks[::SLICE]]
+        late = max(late, offset - reached[0])
+        assert min(reached) >= offset - 10
+    assert late == 0 if crowded else late > 1
+
+
+def test_a_slice_that_is_left_alone_gets_what_it_waits_for_first(hub: Hub, turns: list[Callable[[], None]]) -> None:
+    """When the others of its group leave meanwhile, what is newer does not go past what it has yet to get."""
+    *others, (_, sink) = [live(hub) for _ in range(SLICE + 1)]
+    hub.publish(events("a", 1, 1))
+    for subscription, _ in others:
+        hub.leave(subscription)
+    hub.publish(events("a", 2, 2))
+    turns.pop()()
+    assert sink.offsets == [1, 2]
+    hub.publish(events("a", 3, 3))
+    assert sink.offsets == [1, 2, 3]

@@ -71,6 +71,8 @@ class Fanout(RuleBasedStateMachine):
         self.stats = Stats()
         self.hub = Hub({CHANNEL: 0}, self.stats, self.turns.append)
         self.hub.most_waiting = waiting
+        self.hub.crowded = lambda: self.crowd
+        self.crowd = False
         self.head = 0
 
     @rule(
@@ -113,6 +115,11 @@ class Fanout(RuleBasedStateMachine):
             function(*args)
         except Exception as error:
             raise AssertionError(f"the hub raised {error!r}") from error
+
+    @rule(crowd=st.booleans())
+    def crowd_in(self, crowd: bool) -> None:
+        """Many are on their way back, or no more."""
+        self.crowd = crowd
 
     @rule(which=which, paused=st.booleans())
     def pause(self, which: int, paused: bool) -> None:
