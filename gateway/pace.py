@@ -12,10 +12,12 @@ class Pace:
     """Lets the journal's commit go first.
 
     Its thread takes the interpreter's lock a dozen times for one row, and beside a loop that writes without a pause it
-    waits for it each time: the commit then takes as long as the writing would have.
+    waits for it each time: the commit then takes as long as the writing would have. With a ``patience`` of 0 nothing
+    waits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self._writing = False
         self._turn: Callable[[], None] | None = None
         self._due: asyncio.TimerHandle | None = None  # of the turn that waits
@@ -23,9 +25,9 @@ class Pace:
     def soon(self, turn: Callable[[], None]) -> None:
         """Have ``turn`` called in the next turn of the event loop, or behind the commit that runs."""
         loop = asyncio.get_running_loop()
-        if self._writing:
+        if self._writing and self._patience:
             self._turn = turn
-            self._due = loop.call_later(PATIENCE, self._go)
+            self._due = loop.call_later(self._patience, self._go)
         else:
             loop.call_soon(turn)
 
