@@ -86,11 +86,11 @@ class Fanout(RuleBasedStateMachine):
             self.members.append(Member(self.hub, where, deflate=deflate))
             assert self.hub.settle(self.members[-1].subscription)
 
-    @rule(which=which)
-    def leave(self, which: int) -> None:
-        """Somebody goes; nothing comes after that."""
-        if which < len(self.members):
-            member = self.members.pop(which)
+    @rule(which=which, count=st.integers(1, 4))
+    def leave(self, which: int, count: int) -> None:
+        """Some who came one after the other go; nothing comes after that."""
+        for member in self.members[which : which + count]:
+            self.members.remove(member)
             self.hub.leave(member.subscription)
             member.sink.closed = (1000, "")
 
