@@ -1,4 +1,4 @@
-"""What the gateway asks of the interpreter it runs in: to hand itself over in time, and to pause seldom.
+"""What the gateway asks of the interpreter it runs in: to pause seldom.
 
 It takes effect in the whole process, so it is for the program to say, not for the gateway.
 """
@@ -6,19 +6,12 @@ It takes effect in the whole process, so it is for the program to say, not for t
 from __future__ import annotations
 
 import gc
-import sys
 
-_SWITCH = 0.001  # seconds after which a thread that computes has to let another one go on
 _GROWN = 500  # connections, that are worth a look
 
 
 def settle() -> None:
-    """To be called once everything is imported, before the first connection.
-
-    The log's reader and the journal's writer need the interpreter for moments, many times for each row. Beside an event
-    loop that is never idle each time took up to 5 ms, the default.
-    """
-    sys.setswitchinterval(_SWITCH)
+    """To be called once everything is imported, before the first connection: what is there by then stays."""
     gc.collect()
     gc.freeze()
 
