@@ -20,11 +20,11 @@ from bench.detections import document, stamped
 from cdc.committed import Committed
 from cdc.handoff import Handoff
 from cdc.position import Position
-from gateway.process import settle
 from gateway.server import Gateway
 from gateway.stats import Stats
 from journal.sqlite import SqliteJournal
 from journal.types import INSERT, Change, Transaction
+from rowcast import garbage
 
 CHANNEL = "cctv_updates"
 _NOWHERE = Position("binlog.000001", 4)
@@ -32,7 +32,7 @@ _NOWHERE = Position("binlog.000001", 4)
 
 def main() -> None:
     """Serve until the orders end."""
-    settle()
+    garbage.settle()
     uvloop.run(serve())
 
 

@@ -17,7 +17,7 @@ from gateway.hub import Hub
 from gateway.limits import Limits, Timing
 from gateway.origins import OriginPolicy, is_loopback
 from gateway.pace import Pace
-from gateway.process import LongLived
+from gateway.garbage import LongLived
 from gateway.replay import Replay
 from gateway.session import Rules
 from gateway.stats import Stats

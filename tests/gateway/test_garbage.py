@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.connection import Connection
-from gateway.process import LongLived
+from gateway.garbage import LongLived
 from gateway.server import Gateway
 from tests.gateway.clients import client
 from tests.waiting import until

@@ -1,19 +1,10 @@
-"""What the gateway asks of the interpreter it runs in: to pause seldom.
-
-It takes effect in the whole process, so it is for the program to say, not for the gateway.
-"""
+"""Connections, kept out of sight of Python's collector of cyclic garbage while there are many."""
 
 from __future__ import annotations
 
 import gc
 
 _GROWN = 500  # connections, that are worth a look
-
-
-def settle() -> None:
-    """To be called once everything is imported, before the first connection: what is there by then stays."""
-    gc.collect()
-    gc.freeze()
 
 
 class LongLived:
