@@ -10,6 +10,7 @@ from gateway.admission import Admission
 from gateway.connection import NEW_EPOCH, Connection, Shared
 from gateway.door import Door
 from gateway.frames import control_frame
+from gateway.garbage import LongLived
 from gateway.group import SLICE
 from gateway.handshake import Handshake, Readiness
 from gateway.heartbeat import AT_ONCE, Round, Source
@@ -17,7 +18,6 @@ from gateway.hub import Hub
 from gateway.limits import Limits, Timing
 from gateway.origins import OriginPolicy, is_loopback
 from gateway.pace import Pace
-from gateway.garbage import LongLived
 from gateway.replay import Replay
 from gateway.session import Rules
 from gateway.stats import Stats
