@@ -28,11 +28,6 @@ class Feed(NamedTuple):
     events: tuple[str, ...] = (INSERT,)
 
 
-def inserts(feed: Feed, messages: Iterable[bytes]) -> list[Change]:
-    """The changes that these rows are to a channel that wants inserts."""
-    return _changes(feed, INSERT, messages)
-
-
 def _changes(feed: Feed, op: str, messages: Iterable[bytes]) -> list[Change]:
     """Each made of all its fields at once, which is three times as fast: a transaction may have a million."""
     make, channel, described = tuple.__new__, feed.channel, feed.decode.described

@@ -9,11 +9,12 @@ from cdc.position import Fingerprint, Position
 from journal.types import Change
 
 CHANGE_OVERHEAD = 128  # bytes of memory, about, beside its message
+_TIME_OVERHEAD = 128  # the same for a time of a run
 PIECE_BYTES = 8 << 20
 """How much of a transaction is held before it is passed on: messages, and something for what carries each."""
 
 RUN_BYTES = 1 << 20
-"""About how much of transactions that came together is joined."""
+"""How much of transactions that came together is joined, before one more may come to it."""
 
 
 class Unread(NamedTuple):
@@ -67,4 +68,10 @@ class Piece(NamedTuple):
 def weight(item: Committed | Piece) -> int:
     """Its message bytes, and something for each object that carries them."""
     changes = item.changes
-    return 512 + CHANGE_OVERHEAD * len(changes) + sum([len(change.message) + len(change.old) for change in changes])
+    times = _TIME_OVERHEAD * len(item.times) if isinstance(item, Committed) else 0
+    return (
+        512
+        + times
+        + CHANGE_OVERHEAD * len(changes)
+        + sum([len(change.message) + len(change.old) for change in changes])
+    )

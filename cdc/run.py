@@ -52,7 +52,7 @@ class Run:
         self._name = self._mariadb if mariadb else self._mysql
         self.count = 0
         self.changes: list[Change] = []
-        self.size = 0
+        self.size = self._most = 0
         self.times: list[tuple[int, float]] = []
         self.start = self.end = end
         self._stamp, self.committed = 0, 0.0
@@ -71,11 +71,11 @@ class Run:
         its changes weigh ``most`` or more, or its GTID does not go on from the last one's.
         """
         kept, size = len(self.changes), self.size
+        self._most = size + most
         try:
             origin, number, committed = self._name(self.at)
             last = self._content(self.at + 1)
             stamp, end = self._end(last)
-            self._require(self.size - size < most)
         except (_Unusual, UndecodableRow, KeyError, *BROKEN):
             del self.changes[kept:]
             self.size = size
@@ -89,10 +89,6 @@ class Run:
         if len(self.changes) > kept:
             self.times.append((len(self.changes), self.committed))
         return True
-
-    def _require(self, usual: bool) -> None:
-        if not usual:
-            raise _Unusual
 
     # Its events; these raise what ``take`` expects
 
@@ -167,9 +163,10 @@ class Run:
             self._kind, self._fixed = kind, data[at:images]
         for channel, described, decode in tables[self._fixed[:6]]:
             messages = decode(data, images, stop, self._columns, self._present)
-            for message in messages:
-                self.changes.append(_new(Change, (channel, INSERT, message, b"", described)))
-                self.size += len(message) + CHANGE_OVERHEAD
+            self.changes += [_new(Change, (channel, INSERT, message, b"", described)) for message in messages]
+            self.size += sum(map(len, messages)) + CHANGE_OVERHEAD * len(messages)
+        if self.size >= self._most:  # with packed columns, far more may follow in the same read
+            raise _Unusual
 
     # What is made of it
 

@@ -51,7 +51,7 @@ class Shortcut(Assembler):
             else:
                 yield kinds[at], self.feed(data[begins[at] : ends[at]])
                 between = self._is_between()
-                at += 1
+                plain = at = at + 1  # what was found ends with what the machine has to take: it may have begun anything
 
     def _is_between(self) -> bool:
         """Whether nothing is open, so that a transaction may begin."""

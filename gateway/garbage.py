@@ -10,8 +10,8 @@ _GROWN = 500  # connections, that are worth a look
 class LongLived:
     """Keeps connections from being looked through for garbage again and again: with thousands, that takes 0.1 s.
 
-    They are taken out of the collector's sight as their number grows, and put back when half of them have gone. What
-    is no garbage by then and becomes some is freed all the same, unless it refers to itself in a circle.
+    They are taken out of the collector's sight as their number grows, and looked through once when half of them have
+    gone. What becomes garbage in between is freed all the same, unless it refers to itself in a circle.
     """
 
     def __init__(self) -> None:
@@ -24,5 +24,6 @@ class LongLived:
             self._known = connections
         elif connections < self._known // 2:
             gc.unfreeze()
-            gc.collect(1)
+            gc.collect()
+            gc.freeze()  # what was loaded at the start stays out of sight as well
             self._known = connections
