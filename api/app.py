@@ -14,7 +14,7 @@ from api.health import Healthz, Metrics, MetricsText, Readiness, Readyz
 from api.keys import ApiKeys
 from api.limits import Asgi, BoundedBodies
 from api.openapi import OpenApi
-from api.origins import Allows, ReadingOrigins
+from api.origins import Allows, Origins
 from api.page import web_files
 from api.results import ScrapedResult, ScrapedResults
 from api.stream import Stream
@@ -36,12 +36,12 @@ def create_app(
     app = falcon.asgi.App()
     errors.install(app)
     api_keys = ApiKeys(keys)
-    app.add_route("/api/scraped-result", ScrapedResult(results, api_keys))
-    app.add_route("/api/scraped-results", ScrapedResults(results, api_keys))
-    reading = ReadingOrigins(origins)
-    app.add_route("/api/channels", Channels(feed.journal))
-    app.add_route("/api/stream/{channel}", Stream(feed, reading))
-    app.add_route("/api/changes/{channel}", ChannelChanges(feed, reading))
+    pages = Origins(origins)
+    app.add_route("/api/scraped-result", ScrapedResult(results, api_keys, pages))
+    app.add_route("/api/scraped-results", ScrapedResults(results, api_keys, pages))
+    app.add_route("/api/channels", Channels(feed.journal, pages))
+    app.add_route("/api/stream/{channel}", Stream(feed, pages))
+    app.add_route("/api/changes/{channel}", ChannelChanges(feed, pages))
     app.add_route("/healthz", Healthz())
     app.add_route("/readyz", Readyz(readiness))
     app.add_route("/metrics", MetricsText(metrics))

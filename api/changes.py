@@ -9,9 +9,9 @@ import msgspec
 
 from api.client import SCOPE_KEY, Client
 from api.cursor import ChannelCursor, asked_cursor, number
-from api.errors import ComeBack
+from api.errors import ComeBack, Stopping
 from api.feed import Feed
-from api.origins import ReadingOrigins
+from api.origins import Origins
 from journal.texts import Data, Gap, encode
 from journal.types import GAP
 
@@ -36,7 +36,7 @@ class Changes(msgspec.Struct, kw_only=True):
 class ChannelChanges:
     """Answers polls for the channels of a feed."""
 
-    def __init__(self, feed: Feed, origins: ReadingOrigins) -> None:
+    def __init__(self, feed: Feed, origins: Origins) -> None:
         self._feed = feed
         self._origins = origins
 
@@ -46,6 +46,8 @@ class ChannelChanges:
         limit = number(req, "limit", MAX_LIMIT, least=1) or DEFAULT_LIMIT
         wait = number(req, "wait", MAX_WAIT) or 0
         cursor = asked_cursor(req, self._feed, channel)
+        if self._feed.closing:
+            raise Stopping
         self._feed.check_room()
         with self._feed.polling():
             poll = _Poll(self._feed, cursor, limit, wait)
@@ -87,8 +89,12 @@ class _Poll:
                 await self._step()
                 if self._now() >= self._look_until:
                     break
-            elif self._events or self._gaps or not await self._arrival(client):
+            elif self._events or self._gaps or (not await self._arrival(client) and self._is_over(client)):
                 break
+
+    def _is_over(self, client: Client) -> bool:
+        """Whether nothing is waited for any more; who is woken for another's event waits on."""
+        return self._feed.closing or client.gone or self._now() >= self._deadline
 
     async def _arrival(self, client: Client) -> bool:
         cursor, seconds = self._cursor, self._deadline - self._now()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import falcon.asgi
 import msgspec
 
+from api.origins import Origins
 from journal.types import JournalReader
 
 
@@ -28,11 +29,13 @@ class ChannelList(msgspec.Struct):
 class Channels:
     """Lists the channels of the journal."""
 
-    def __init__(self, journal: JournalReader) -> None:
+    def __init__(self, journal: JournalReader, origins: Origins) -> None:
         self._journal = journal
+        self._origins = origins
 
-    async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Answer with every channel, by name."""
+        self._origins.admit(req, resp)
         states = sorted(self._journal.channels().items())
         channels = [Channel(name, s.floor, s.head, s.bytes, round(s.rate, 1)) for name, s in states]
         resp.data = msgspec.json.encode(ChannelList(self._journal.epoch, channels))

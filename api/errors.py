@@ -2,7 +2,7 @@
 
 ApiError
 ├── Unauthorized      401  no key, or none of ours
-├── ForeignOrigin     403  a page that may not read here
+├── ForeignOrigin     403  a page that may not do this
 ├── NoSuchChannel     404
 ├── BadQuery          400  a parameter that cannot be understood; ``path`` names it
 ├── BadFilterGiven    422  a filter that cannot be used; ``reason`` has the place in it
@@ -87,13 +87,13 @@ class Unauthorized(ApiError):
 
 
 class ForeignOrigin(ApiError):
-    """A browser asks for a page of another origin than those that may read."""
+    """A browser asks for a page of another origin than those that may."""
 
     status = 403
 
     def __init__(self) -> None:
         hint = "see gateway.origins"
-        super().__init__(Failure(error="Pages from this origin or host name may not read here", hint=hint))
+        super().__init__(Failure(error="Pages from this origin or host name may not do this", hint=hint))
 
 
 class NoSuchChannel(ApiError):
@@ -168,6 +168,13 @@ class NewEpoch(ComeBack):
 
     def __init__(self) -> None:
         super().__init__(Failure(error="Another epoch begins"))
+
+
+class Stopping(ComeBack):
+    """The server goes away."""
+
+    def __init__(self) -> None:
+        super().__init__(Failure(error="The server stops"))
 
 
 class JournalAway(ComeBack):

@@ -11,6 +11,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 
 import pymysql
 from pymysql.connections import Connection
@@ -20,6 +21,7 @@ from pymysql.protocol import MysqlPacket, OKPacketWrapper
 _HEAD = 4  # bytes before a packet's payload: its length, three of them, and its number
 _LARGEST = (1 << 24) - 1  # bytes of payload; what is longer goes on in another packet
 _QUERY = b"\x03"  # COM_QUERY
+_QUIT = b"\x01\x00\x00\x00\x01"  # COM_QUIT as a whole packet
 
 
 class Exchange:
@@ -56,7 +58,7 @@ class Exchange:
         try:
             async with asyncio.timeout(self._timeout):
                 number = await self._send(_QUERY + statement)
-                packet = MysqlPacket(await self._receive(number), "utf8")
+                packet = _answer(await self._receive(number))
         except OSError as error:
             self.close()
             raise pymysql.OperationalError(CR.CR_SERVER_LOST, f"the connection was lost: {error!r}") from error
@@ -67,10 +69,20 @@ class Exchange:
             packet.raise_for_error()
         return OKPacketWrapper(packet)
 
+    def leave(self) -> None:
+        """Close an idle connection, with a word to the server as far as that does not block."""
+        if self.open:
+            with suppress(OSError):
+                self._socket.send(_QUIT)
+        self.close()
+
     def close(self) -> None:
-        """Close the connection; doing it twice is harmless."""
-        if self.connection.open:
-            self.connection.close()
+        """Close the connection, without a word: in the middle of a statement, any would be taken for a part of it.
+
+        Nothing blocks, and doing it twice is harmless.
+        """
+        # close() would wait for room to say good-bye
+        self.connection._force_close()  # type: ignore[attr-defined]  # noqa: SLF001 - not in the stubs either
 
     async def _send(self, payload: bytes) -> int:
         """Send it in packets; the number that the answer will have."""
@@ -117,6 +129,14 @@ class Exchange:
     async def _until_writable(self) -> None:
         loop = asyncio.get_running_loop()
         await _called(loop.add_writer, loop.remove_writer, self._socket)
+
+
+def _answer(payload: bytes) -> MysqlPacket:
+    """What a server says to a statement without rows: done, or an error. Raises ``OSError`` for anything else."""
+    packet = MysqlPacket(payload, "utf8")
+    if payload and (packet.is_error_packet() or packet.is_ok_packet()):
+        return packet
+    raise ConnectionError("neither done nor an error")
 
 
 def _missing(data: bytearray) -> int:

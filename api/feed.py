@@ -132,6 +132,8 @@ class Feed:
         finally:
             timer.cancel()
             topic.waiting.pop(waiter, None)
+            if not topic.waiting and topic.lookout is not None:
+                topic.lookout.cancel()
         return not self.closing and not client.gone and self.journal.head(channel) > after
 
     def close(self) -> None:

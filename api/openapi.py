@@ -30,7 +30,7 @@ _FAILURES = {
 }
 _REFUSALS = {
     "400": "A parameter cannot be understood",
-    "403": "The page may not read here",
+    "403": "The page may not do this",
     "404": "There is no such channel",
     "422": "The filter cannot be used",
 }

@@ -18,7 +18,7 @@ from api.cursor import ChannelCursor, asked_cursor
 from api.errors import ComeBack, ReadersFull
 from api.feed import Feed
 from api.lines import BEAT, control
-from api.origins import ReadingOrigins
+from api.origins import Origins
 from journal.errors import JournalError
 from journal.texts import RECONNECT_MS, Drain, Live, Progress, Subscribed
 
@@ -29,7 +29,7 @@ MEDIA_EVENTS = "text/event-stream"
 class Stream:
     """Streams the channels of a feed."""
 
-    def __init__(self, feed: Feed, origins: ReadingOrigins) -> None:
+    def __init__(self, feed: Feed, origins: Origins) -> None:
         self._feed = feed
         self._origins = origins
 

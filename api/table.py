@@ -103,7 +103,7 @@ class ResultTable:
 
     def close(self) -> None:
         """Close the connection, if there is one, without waiting for it. Nothing can be called afterwards."""
-        self._thread.submit(self._drop)
+        self._thread.submit(self._leave)
         self._thread.shutdown(wait=False)
 
     async def _transaction(self, work: Callable[[Exchange], Awaitable[T]]) -> T:
@@ -266,6 +266,11 @@ class ResultTable:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.close()
+
+    def _leave(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.leave()
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

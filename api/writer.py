@@ -133,10 +133,14 @@ class ResultWriter:
         try:
             return await pending.future
         finally:
-            if pending.state is _State.QUEUED:
-                pending.state = _State.WITHDRAWN
-                self._forget(pending)
-                pending.rows = ()
+            self._withdraw(pending)
+
+    def _withdraw(self, pending: _Pending) -> None:
+        """Take it back for certain, unless it has been taken."""
+        if pending.state is _State.QUEUED:
+            pending.state = _State.WITHDRAWN
+            self._forget(pending)
+            pending.rows = ()
 
     def _watch(self, pending: _Pending) -> None:
         """Have it fail when its time is up. All have the same time, so one timer is enough for them."""
@@ -162,6 +166,7 @@ class ResultWriter:
 
     def _expire(self, pending: _Pending) -> None:
         if pending.state is _State.QUEUED:
+            self._withdraw(pending)  # at once: a group may end, and take the next one, before the request wakes
             pending.fail(DeadlinePassed(f"waited {self._deadline:g} seconds for the database"))
         else:
             pending.fail(OutcomeUnknown(f"the database did not answer in {self._deadline:g} seconds"))

@@ -213,3 +213,35 @@ async def test_many_wait_for_one_row(journal, feed, serve):
     for connection in crowd:
         connection.writer.transport.abort()
     await asyncio.sleep(0)
+
+
+async def test_whoever_is_woken_for_what_it_has_waits_on(journal, feed, serve):
+    """The look-out waits behind the offset of the first; one who knows the next row already is woken with it."""
+    server = await serve(feed=feed)
+    async with await asking(server, feed, after="k3f9:0", wait=20) as first:
+        await journal.append(CHANNEL, rows(1))
+        async with await Connection.open(server.port) as second:
+            await second.send(request("GET", changes(after="k3f9:1", wait=20)))
+            assert offsets((await first.answer()).json) == [1]
+            await until(lambda: feed.stats.polls == 1 and feed._topics[CHANNEL].waiting)
+            await journal.append(CHANNEL, rows(1, 2))
+            assert offsets((await second.answer()).json) == [2]
+
+
+async def test_a_script_is_sent_away_while_the_server_stops(feed, serve):
+    """With a time to come back: answered at once and with nothing, it would ask without a pause."""
+    server = await serve(feed=feed)
+    feed.close()
+    answer = await ask(server.port, "GET", changes(wait=20))
+    assert answer.status == 503
+    assert answer.headers["retry-after"]
+
+
+async def test_nobody_looks_out_for_nobody(feed, serve):
+    """When the last who waited has gone, the journal is not asked any more."""
+    server = await serve(feed=feed)
+    async with await asking(server, feed, wait=20):
+        lookout = feed._topics[CHANNEL].lookout
+        assert not lookout.done()
+    await until(lookout.done)
+    assert feed._topics[CHANNEL].lookout is None

@@ -5,6 +5,7 @@ import socket
 
 import pymysql
 import pytest
+from pymysql.connections import Connection
 
 from api.exchange import Exchange
 
@@ -19,9 +20,7 @@ class Opened:
         self._sock = sock
         self.open = True
 
-    def close(self) -> None:
-        """Close it, which PyMySQL does not allow twice."""
-        assert self.open
+    def _force_close(self) -> None:
         self.open = False
         self._sock.close()
 
@@ -75,8 +74,8 @@ async def test_an_error_of_the_server_leaves_the_connection_open(ends):
 
 @pytest.mark.parametrize(
     "answer",
-    [packet(OK) + packet(OK), packet(REFUSED, 0), packet(OK, 2), packet(OK)[:-1]],
-    ids=["more than was asked", "a server's last words", "of another statement", "half of it"],
+    [packet(OK) + packet(OK), packet(REFUSED, 0), packet(OK, 2), packet(OK)[:-1], packet(b"\x01"), packet(b"")],
+    ids=["more than was asked", "a server's last words", "of another statement", "half of it", "rows", "nothing"],
 )
 async def test_what_is_not_the_answer_is_a_lost_connection(ends, answer):
     """Nothing that comes in doubt is taken for an answer, now or to the next statement."""
@@ -124,3 +123,29 @@ async def test_a_large_statement_goes_in_several_packets(ends, beyond):
     assert await received(theirs, len(expected)) == expected
     theirs.send(packet(OK, 2 if beyond >= 0 else 1))
     assert (await asking).insert_id == 42
+
+
+async def test_a_connection_that_takes_nothing_is_closed_without_a_word(monkeypatch):
+    """A good-bye would find no room, and the whole event loop would wait for it."""
+    ours, theirs = socket.socketpair()
+    connection = Connection(defer_connect=True)
+    connection._sock = ours
+    said = []
+    monkeypatch.setattr(connection, "_write_bytes", said.append)
+    exchange = Exchange(connection, 0.2)
+    exchange.resume()
+    with pytest.raises(pymysql.OperationalError):
+        await exchange.ask(b"x" * (8 << 20))
+    assert not exchange.open
+    assert not said
+    ours.close()
+    theirs.close()
+
+
+async def test_an_idle_connection_is_left_with_a_word(ends):
+    """The server does not count it as one that broke."""
+    exchange, theirs = ends
+    exchange.leave()
+    assert await received(theirs, 5) == packet(b"\x01", 0)
+    assert not exchange.open
+    exchange.leave()

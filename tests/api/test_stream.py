@@ -451,3 +451,15 @@ async def test_a_transaction_larger_than_a_page_comes_whole(journal, feed, serve
             event = await events.take()
             seen += [event.json["offset"]] if event.name == "message" else []
         assert seen == list(range(1, 3001))
+
+
+async def test_a_request_behind_it_does_not_hide_that_the_client_has_left(journal, serve, caplog):
+    """It ends with the first sign of life that nobody takes, and nothing is logged as an error."""
+    feed = Feed(journal, heartbeat=0.05)
+    server = await serve(feed=feed)
+    async with await Events.open(server.port, stream()) as events:
+        await events.take()
+        await events.connection.send(request("GET", "/healthz"))
+        assert feed.stats.streams == 1
+    await until(lambda: feed.stats.streams == 0)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

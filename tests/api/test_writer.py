@@ -174,6 +174,22 @@ async def test_a_row_that_waits_too_long_is_withdrawn(gated):
     assert isinstance(taken.exception(), OutcomeUnknown)
 
 
+async def test_a_row_whose_time_is_up_is_in_no_group_that_begins_then(gated):
+    """A group that ends in the same turn of the loop takes the next one before the request has woken."""
+    writer, table = await gated()
+    taken = (await begin(writer, "1"))[0]
+    await until(lambda: table.groups)
+    late = (await begin(writer, "2"))[0]
+    writer._unanswered[1].due = writer._unanswered[0].due = 0.0
+    taken.cancel()
+    table.gate.set()
+    writer._look()
+    with pytest.raises(DeadlinePassed):
+        await late
+    assert await writer.save(row("3")) == 3
+    assert table.groups == [["1"], ["3"]]
+
+
 async def test_each_row_has_its_own_deadline(gated):
     """Whoever comes later waits later; those that were answered meanwhile are not remembered."""
     writer, table = await gated(deadline=0.3)

@@ -1,4 +1,4 @@
-"""Who may read events over HTTP: the pages that the WebSocket gateway lets in, and programs."""
+"""Who may use the API: the pages that the WebSocket gateway lets in, and programs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import pytest
 
 from api.feed import Feed
 from gateway.origins import OriginPolicy
-from tests.api.client import Connection
+from tests.api.client import Connection, ask, result
 from tests.api.events import changes, stream
+from tests.api.stubs import Results
 
 OWN, LISTED = OriginPolicy([], loopback_only=True), OriginPolicy(["https://app.example"], loopback_only=True)
 PUBLIC, ANY = OriginPolicy([]), OriginPolicy(["*"], loopback_only=True)
@@ -47,7 +48,7 @@ async def status(serve, journal, policy, path, **headers):
 )
 async def test_pages_that_may_not_connect_may_not_read(serve, journal, policy, headers, expected):
     """A foreign page gets 403, also one whose host name leads here; those that may read are told so."""
-    for path in (stream(), changes()):
+    for path in (stream(), changes(), "/api/channels"):
         answer = await status(serve, journal, policy, path, **headers)
         assert answer.status == expected
         allowed = answer.headers.get("access-control-allow-origin")
@@ -60,3 +61,22 @@ async def test_a_page_that_may_read_reads_refusals_too(serve, journal):
     """It can say to its user what is wrong."""
     answer = await status(serve, journal, OWN, stream("nothing"), origin="http://localhost:3000")
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (404, "http://localhost:3000")
+
+
+@pytest.mark.parametrize(
+    ("policy", "headers", "expected"),
+    [
+        (OWN, {}, 201),
+        (OWN, {"host": "rowcast-api:8000"}, 201),  # a scraper; no browser posts without an origin
+        (OWN, {"host": "127.0.0.1:8000", "origin": "http://127.0.0.1:8000"}, 201),
+        (OWN, {"host": "evil.example:8000", "origin": "http://evil.example:8000"}, 403),
+        (OWN, {"origin": "null"}, 403),
+        (LISTED, {"host": "api.example", "origin": "https://app.example"}, 201),
+    ],
+)
+async def test_pages_that_may_not_connect_may_not_write(serve, journal, policy, headers, expected):
+    """Nor does a host name help that was made to lead here."""
+    server = await serve(feed=Feed(journal), origins=policy.allows_reading, results=Results())
+    for path, body in (("/api/scraped-result", result()), ("/api/scraped-results", b"[" + result() + b"]")):
+        answer = await ask(server.port, "POST", path, body, content_type="application/json", **headers)
+        assert answer.status == expected
