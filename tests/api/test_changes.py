@@ -215,15 +215,24 @@ async def test_many_wait_for_one_row(journal, feed, serve):
     await asyncio.sleep(0)
 
 
-async def test_whoever_is_woken_for_what_it_has_waits_on(journal, feed, serve):
+async def test_whoever_is_woken_for_what_it_has_waits_on(journal, feed, serve, monkeypatch):
     """The look-out waits behind the offset of the first; one who knows the next row already is woken with it."""
+    look, noticed = journal.arrival, asyncio.Event()
+
+    async def late(channel, after):
+        await look(channel, after)
+        await noticed.wait()
+
+    monkeypatch.setattr(journal, "arrival", late)
     server = await serve(feed=feed)
     async with await asking(server, feed, after="k3f9:0", wait=20) as first:
         await journal.append(CHANNEL, rows(1))
         async with await Connection.open(server.port) as second:
             await second.send(request("GET", changes(after="k3f9:1", wait=20)))
+            await until(lambda: len(feed._topics[CHANNEL].waiting) == 2)
+            noticed.set()
             assert offsets((await first.answer()).json) == [1]
-            await until(lambda: feed.stats.polls == 1 and feed._topics[CHANNEL].waiting)
+            await until(lambda: feed._topics[CHANNEL].waiting)
             await journal.append(CHANNEL, rows(1, 2))
             assert offsets((await second.answer()).json) == [2]
 
