@@ -76,7 +76,7 @@ class Run:
             origin, number, committed = self._name(self.at)
             last = self._content(self.at + 1)
             stamp, end = self._end(last)
-        except (_Unusual, UndecodableRow, KeyError, *BROKEN):
+        except (_Unusual, UndecodableRow, *BROKEN):
             del self.changes[kept:]
             self.size = size
             return False

@@ -14,7 +14,7 @@ from cdc.rows import Decoder
 from cdc.tablemap import TableMap, TableName, parse, parse_name
 from journal.types import DELETE, INSERT
 
-BROKEN = (IndexError, ValueError, struct.error)
+BROKEN = (LookupError, ValueError, struct.error)
 """What becomes of bytes that are not what they should be."""
 
 _KNOWN = 1024  # a bound for servers with very many tables; a map that fell out is parsed again
