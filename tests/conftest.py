@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from devenv import chromium as browsers
 from devenv import ports
@@ -20,6 +21,10 @@ from devenv.errors import Unavailable
 from devenv.installation import Flavour, Installation
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# no timing decides a test: the machine may be busy
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("unhurried")
 
 MakeServer = Callable[..., Server]
 

@@ -5,17 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from cdc import backoff
 from cdc.reader import Origin
 from devenv.database import Server
 from tests.cdc.database import Database
 from tests.cdc.following import Follow, Following
-
-# no timing decides a test: the machine may be busy
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
-settings.load_profile("unhurried")
 
 
 @pytest.fixture
