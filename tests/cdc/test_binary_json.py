@@ -3,7 +3,7 @@ from __future__ import annotations
 import ast
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -194,23 +194,84 @@ def test_memory_stays_bounded(often: int, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(binary_json, "_READERS_KEPT", 10)
     for i in range(100):
         for one in ({"k" * i: i}, {"k": i, f"{i:03}": None}):
-            kind, body = encoded(one, large=False)
-            for _ in range(often + 2):
-                assert json.loads(binary_json.document(bytes([kind]) + body)) == one
+            meet(one, often + 2)
         assert len(binary_json._outlines[0]) <= 40
         assert len(binary_json._readers) <= 10
-        assert max(binary_json._tried.values()) <= binary_json._TRIED
 
 
-def test_the_source_of_a_reader_holds_numbers_alone() -> None:
-    """It is the same whatever the keys are called, and a wide or deep document gets no reader."""
-    source = json_source.write(bytes([2, 12, 11, 4, 7]), keyed=True)
+def meet(one: Any, times: int) -> None:
+    """Read a document so often, the same each time."""
+    kind, body = encoded(one, large=False)
+    for _ in range(times):
+        assert json.loads(binary_json.document(bytes([kind]) + body)) == one
+
+
+def chain(reader: binary_json.Reader) -> list[binary_json.Reader]:
+    """The readers that are tried on one container, one after the other; what reads it by its outline is none."""
+    found = []
+    while reader is not binary_json._by_outline:
+        found.append(reader)
+        reader = reader.__globals__["otherwise"]
+    return found
+
+
+def test_few_readers_are_tried_on_one_container(often: int) -> None:
+    """Outlines that begin with a key of the same place and length share what is tried: the latest, and not all."""
+    most = 0
+    for i in range(20):
+        meet({"k": i, f"{i:03}": None}, often)
+        (reader,) = binary_json._readers.values()
+        most = max(most, len(chain(reader)))
+    assert most == binary_json._TRIED
+
+
+@pytest.mark.parametrize(("number", "given"), [(binary_json._WIDEST, 1), (binary_json._WIDEST + 1, 0)])
+def test_a_wide_object_gets_no_reader(often: int, number: int, given: int) -> None:
+    """The source of its reader would be long, and an array of so many values inside another is read by its outline."""
+    meet({f"{i:02}": i for i in range(number)}, often + 1)
+    assert len(binary_json._readers) == given
+    forget()
+    meet({"k": [*range(number)]}, often + 1)
+    assert written(binary_json._readers) == 1 + given
+
+
+@pytest.mark.parametrize("beside", [binary_json._TOGETHER - 1, binary_json._TOGETHER, binary_json._TOGETHER + 1, 30])
+def test_few_containers_get_readers_together(often: int, beside: int) -> None:
+    """Of very many in one object, side by side or inside each other, only some are written with it."""
+    inside: list[Any] = [1]
+    for _ in range(beside - 1):
+        inside = [inside]
+    for one in ({f"{i:02}": [i] for i in range(beside)}, {"k": inside}):
+        forget()
+        meet(one, often + 1)
+        assert written(binary_json._readers) == 1 + min(beside, binary_json._TOGETHER)
+
+
+def written(readers: Mapping[bytes, binary_json.Reader]) -> int:
+    """How many readers were written: these, and those that they call for what is inside."""
+    found = [one for one in readers.values() if one.__code__.co_filename == "<JSON reader>"]
+    inside = ({k: v for k, v in one.__globals__.items() if k.startswith("read_")} for one in found)
+    return len(found) + sum(map(written, inside))
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_the_source_of_a_reader_holds_numbers_alone(keyed: bool) -> None:
+    """The number and kinds of its values make it, and no text stands in it."""
+    source = json_source.write(bytes([2, 12, 11, 4, 7]), keyed=keyed)
     (function,) = ast.parse(source).body
     assert isinstance(function, ast.FunctionDef)
     strings = [
         node for node in ast.walk(function) if isinstance(node, ast.Constant) and not isinstance(node.value, int)
     ]
     assert strings == []
+
+
+def test_readers_of_other_keys_have_one_source(often: int) -> None:
+    """It is the same whatever the keys are called, and whatever the texts say."""
+    for one in ({"k": "x", "n": 1}, {"import os": '"""', "\n": 2}):
+        meet(one, often + 1)
+    first, second = binary_json._readers.values()
+    assert first.__code__ == second.__code__
 
 
 def test_an_empty_column_is_null() -> None:
