@@ -134,7 +134,7 @@ class Log:
     def gtid(self, *, standalone: bool = False, prepares: bool = False, domain: int = 0) -> str:
         """Begin a transaction as the server does before ``BEGIN`` or a single statement; the name it has.
 
-        ``domain`` is MariaDB's; on MySQL it stands for another source.
+        ``domain`` is MariaDB's; on MySQL it stands for another source, where it committed a minute before.
         """
         self.sequence += 1
         name, begin = f"{domain}-1-{self.sequence}", self.offset
@@ -148,7 +148,8 @@ class Log:
         else:
             source = f"{domain:x}{UUID[1:]}" if domain else UUID
             name = f"{source}:{self.sequence}"
-            self.add(ev.GTID, mysql_gtid(bytes.fromhex(source.replace("-", "")), self.sequence, committed))
+            original = committed - 60_000_000 if domain else None
+            self.add(ev.GTID, mysql_gtid(bytes.fromhex(source.replace("-", "")), self.sequence, committed, original))
         self.names.append((begin, name))
         return name
 
@@ -189,6 +190,13 @@ class Log:
         return name
 
     @property
+    def begins_with(self) -> int:
+        """The type of the event that begins a transaction."""
+        if self.flavour == "mariadb":
+            return ev.MARIADB_GTID
+        return ev.GTID if self.gtids else ev.ANONYMOUS_GTID
+
+    @property
     def start(self) -> Position:
         """Where the file begins, nothing executed."""
         return Position(self.file, 4, "" if self.gtids else None)
@@ -202,9 +210,15 @@ class Log:
         return head + [data for begin, data in self.placed if begin >= offset]
 
 
-def mysql_gtid(source: bytes, number: int, committed: int = 1700000000_123456) -> bytes:
-    """The body of MySQL's GTID event; ``committed`` in microseconds."""
-    return b"\0" + source + number.to_bytes(8, "little") + b"\2" + bytes(16) + committed.to_bytes(7, "little")
+def mysql_gtid(source: bytes, number: int, committed: int = 1700000000_123456, original: int | None = None) -> bytes:
+    """The body of MySQL's GTID event; ``committed`` in microseconds.
+
+    A replica writes behind it when the transaction committed at its source, and says in the highest bit that it does.
+    """
+    times = committed.to_bytes(7, "little")
+    if original is not None:
+        times = (committed | 1 << 55).to_bytes(7, "little") + original.to_bytes(7, "little")
+    return b"\0" + source + number.to_bytes(8, "little") + b"\2" + bytes(16) + times
 
 
 def packed(kind: int, body: bytes) -> bytes:

@@ -12,73 +12,16 @@ from hypothesis import strategies as st
 from cdc import events as ev
 from cdc import pending, shortcut
 from cdc.assembler import Assembler
-from cdc.committed import RUN_BYTES, Committed, Piece
-from cdc.errors import MalformedEvent
+from cdc.committed import RUN_BYTES, Committed
 from cdc.position import Flavour
+from cdc.run import Run
 from cdc.shortcut import Shortcut
-from cdc.tables import Capture
-from journal.types import DELETE, Change
+from journal.types import Change
 from tests.cdc import forge
-from tests.cdc.forge import ORDERS, PARTS, Log, decoder, finish, ids, image, prepare, reads
+from tests.cdc.forge import Log, finish, ids, image, prepare, reads
+from tests.cdc.story import LARGE, Story, Told
 
 both = pytest.mark.parametrize("flavour", ["mariadb", "mysql"])
-CAPTURES = (ORDERS, PARTS, Capture("copy", "shop", "orders", (DELETE,)))
-LARGE = 1 << 20  # one read for all of a log
-Told = tuple[str, object, str, int]
-
-
-class Story:
-    """What an assembler told of a log, in order: everything, with the place that it had come to."""
-
-    def __init__(self, log: Log, kind: type[Assembler] = Shortcut) -> None:
-        self.told: list[Told] = []
-        self.fed = 0  # events that went through the state machine
-        self.machine = kind(
-            log.flavour,
-            CAPTURES,
-            decoder,
-            log.start,
-            with_gtids=log.gtids,
-            pass_on=self._pass_on,
-            altered=self._altered,
-        )
-
-    def _tell(self, what: str, about: object) -> None:
-        self.told.append((what, about, self.machine.file, self.machine.offset))
-
-    def _pass_on(self, piece: Piece) -> bool:
-        self._tell("piece", piece._replace(changes=list(piece.changes)))
-        return True
-
-    def _altered(self, capture: Capture) -> None:
-        self._tell("altered", capture)
-
-    def by_events(self, events: Sequence[bytes]) -> list[Told]:
-        """Through the state machine, one event after the other."""
-        return self._all(self.machine.feed(event) for event in events)
-
-    def by_reads(self, events: Sequence[bytes], *sizes: int, joins: Callable[[], bool] = lambda: False) -> list[Told]:
-        """By reads of these sizes."""
-        machine = self.machine
-        assert isinstance(machine, Shortcut)
-        feed = machine.feed
-
-        def count(event: bytes) -> Committed | None:
-            self.fed += 1
-            return feed(event)
-
-        machine.feed = count  # type: ignore[method-assign]
-        return self._all(done for packets in reads(events, *sizes) for _, done in machine.steps(packets, joins))
-
-    def _all(self, steps: Iterator[Committed | None]) -> list[Told]:
-        try:
-            for done in steps:
-                if done is not None:
-                    self._tell("committed", done)
-        except MalformedEvent as error:
-            self._tell("error", str(error))
-        self._tell("the end", None)
-        return self.told
 
 
 def transaction(log: Log, parts: Sequence[tuple[str, int, int]], end: str) -> None:
@@ -268,6 +211,27 @@ def test_a_transaction_that_is_cut_goes_the_long_way(flavour: Flavour) -> None:
     assert [kind for kind, one in done[-each:] if one] == [ev.XID, ev.XID]
     assert done[-1][0] == ev.XID
     assert done[-2][1] is not None, "the last was one step"
+
+
+@pytest.mark.parametrize("server", [("mariadb", True), ("mysql", True), ("mysql", False)])
+def test_the_short_way_is_tried_where_a_transaction_begins(
+    server: tuple[Flavour, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nowhere else, though behind MySQL's GTID without a number nothing is open either."""
+    tried: list[int] = []
+
+    class Tried(Run):
+        def take(self, most: int) -> bool:
+            tried.append(self._kinds[self.at])
+            return super().take(most)
+
+    monkeypatch.setattr(shortcut, "Run", Tried)
+    flavour, gtids = server
+    log = Log(flavour, gtids=gtids)
+    for number in range(3):
+        log.insert(number)  # the first goes the long way, for its table map is new
+    Story(log).by_reads(log.sent_from(4), LARGE)
+    assert tried == [log.begins_with] * 3
 
 
 def test_a_transaction_in_the_wrong_place_goes_the_long_way() -> None:
