@@ -125,14 +125,37 @@ async def test_room_for_the_log_is_taken_beforehand(journal: SqliteJournal, path
     await journal.append(rows(4))
     assert size(path) == wal.RESERVED
 
+    await assert_survives_a_kill(journal, path, tmp_path, 7)
+
+
+async def test_room_without_a_commit_in_it_is_an_empty_log(
+    open_journal: OpenJournal, path: Path, tmp_path: Path
+) -> None:
+    """Behind a clean end the next start takes the room anew: zeros alone, until somebody writes a row."""
+    first = await open_journal()
+    await first.append(rows(7))
+    await first.close()
+    journal = await open_journal()
+    await journal.reserve()
+    assert path.with_name("journal.db-wal").read_bytes() == bytes(wal.RESERVED)
+
+    assert journal.epoch == first.epoch
+    await assert_survives_a_kill(journal, path, tmp_path, 7)
+    await journal.append(rows(3))
+    assert size(path) == wal.RESERVED
+    await assert_survives_a_kill(journal, path, tmp_path, 10)
+
+
+async def assert_survives_a_kill(journal: SqliteJournal, path: Path, tmp_path: Path, head: int) -> None:
+    """A copy of the files as they are now is the same journal, with all events up to the offset ``head``."""
     killed = tmp_path / "killed"
-    killed.mkdir()
+    killed.mkdir(exist_ok=True)
     for name in ("journal.db", "journal.db-wal", "journal.db.witness"):
         shutil.copy(path.with_name(name), killed)
     again = await SqliteJournal.open(killed / "journal.db", [A, B])
     try:
         assert again.epoch == journal.epoch
-        assert offsets(await read_all(again)) == list(range(1, 8))
+        assert offsets(await read_all(again)) == list(range(1, head + 1))
     finally:
         await again.close()
 
