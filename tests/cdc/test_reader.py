@@ -215,7 +215,7 @@ async def test_a_reader_that_has_nothing_to_read_is_caught_up_at_once(
 async def test_a_reader_goes_on_behind_what_is_known(
     database: Database, listen: Callable[[Database, Checkpoint], Listener]
 ) -> None:
-    """From the checkpoint of the third of five transactions, which came in a run, the others come, once."""
+    """From the checkpoint of the third of five transactions the other two come, once."""
     database.run("CREATE TABLE t (id INT)")
     first = beginning(database)
     database.run(*[f"INSERT INTO t VALUES ({n})" for n in (1, 2, 3)])
