@@ -136,6 +136,14 @@ MUTANTS = (
         "",
     ),
     Mutant(
+        "run-across-a-hole-of-mysql",
+        CAPTURE,
+        "the same in MySQL's log",
+        "cdc.run:Run._mysql",
+        " or end - size != self.end",
+        "",
+    ),
+    Mutant(
         "run-fills-numbers",
         CAPTURE,
         "GTIDs between those of joined transactions count as executed",
