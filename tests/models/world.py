@@ -34,7 +34,7 @@ from tests.models.loop import SteppedLoop, Threads
 
 CHANNELS = ("a", "b")
 _FOREVER = 1e9
-_TIMING = Timing(ping=_FOREVER, silence=_FOREVER)
+_TIMING = Timing(ping=_FOREVER, silence=_FOREVER, unread=_FOREVER)
 _ORIGIN = Origin({}, [TableChannel(name, "shop", name) for name in CHANNELS], 1)
 
 
