@@ -220,8 +220,8 @@ class _Serve:
 
     def _new_epoch(self) -> None:
         logger.error(
-            "a client says it holds offsets that this journal has not given: it may be an older copy, restored. Epoch %s "
-            "begins, and every client is told of the gap",
+            "a client says it holds offsets that this journal has not given: it may be an older copy, restored. "
+            "Epoch %s begins, and every client is told of the gap",
             self._journal.epoch,
         )
         self._gateway.new_epoch()
