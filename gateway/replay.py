@@ -29,7 +29,7 @@ from journal.types import JournalReader, Shape
 
 WORKERS = 4
 AT_ONCE = 1  # pages that a worker serves in one turn of the loop, at least
-WRITES_A_PAGE = 16  # writes of live rows that take about as long as the writing of one page
+WRITES_A_PAGE = 2  # writes of live rows that take about as long as the writing of one page
 KEPT_BYTES = 32 << 20
 JOURNAL_FAILED = 4000  # close code: come back
 

@@ -67,8 +67,8 @@ async def test_a_crowd_that_returns_misses_nothing(mariadb: Server, make_product
     await product.ready()
     async with Recorder(product.gateway) as recorder, Crowd(product.gateway_port, CROWD, 120) as crowd:
         await recorder.live.wait()
-        with Load(product, 2000, rate=600) as load:
-            await load.until(0.1)
+        with Load(product, 4000, rate=600) as load:
+            await load.until(0.05)
             crowd.leave()
             behind = max(visitor.offset for visitor in crowd.visitors)
             await load.until(0.75)
