@@ -6,6 +6,7 @@ A checkpoint is only ever the end of a transaction whose rows are in the journal
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import threading
@@ -111,6 +112,7 @@ class CaptureLoop:
         """Capture until cancelled; raises JournalError when the journal is beyond use."""
         wait = Backoff()
         while True:
+            gc.collect()  # the connection before left buffers that refer to themselves; what lives long is frozen
             began = time.monotonic()
             try:
                 await self._session()

@@ -93,7 +93,10 @@ class Handoff:
                 return batch
             item = self._queue.get_nowait()
         if not batch:
-            raise item
+            try:
+                raise item
+            finally:
+                del item  # its traceback holds this frame, and all of the thread's: only the collector would find them
         self._queue.put_nowait(item)  # nothing follows an end, so it is first again
         return batch
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from cdc.committed import Committed, weight
+from cdc.errors import StreamLost
 from cdc.handoff import Closed, Handoff
 from cdc.position import Fingerprint, Position
 from journal.types import INSERT, Change
@@ -192,3 +196,21 @@ async def test_a_wait_is_that_of_the_oldest_taken(
         assert (numbers(batch), handoff.waited()) == ([n - 1], 1.0)
         handoff.release(batch)
         assert not handoff.empty
+
+
+async def test_an_error_that_was_taken_is_no_work_for_the_collector() -> None:
+    """It holds the thread's frames and what they read: with the last who knows it, it is gone."""
+    handoff = Handoff(asyncio.get_running_loop())
+    error = StreamLost("cut")
+    gone = weakref.ref(error)
+    handoff.end(error)
+    del error
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(StreamLost):
+            await handoff.take()
+        await asyncio.sleep(0)
+        assert gone() is None
+    finally:
+        gc.enable()
