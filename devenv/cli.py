@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from devenv import lock, settings, up, venv
+from devenv import interpreter, lock, settings, up, venv
 from devenv.children import end, spawn
 from devenv.database import find_or_fetch
 from devenv.errors import ChildDied, SetUpError, Unavailable
@@ -39,12 +39,16 @@ Several copies side by side, by the environment:
   ROWCAST_API_PORT (8000)         ROWCAST_DEMO_PORT (8001)
   ROWCAST_MYSQL_URL               a database of your own instead of the private one; no demo
   MARIADBD, MYSQLD, CHROMIUM      programs to use instead of those found or fetched
+  ROWCAST_DEV_PYTHON              the Python to use; otherwise this one, or /usr/bin/python3 where it is a faster build
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run one command; its exit code. Any error of the set-up is one message."""
+def main(program: str, arguments: Sequence[str]) -> int:
+    """Run one command, by the best Python there is; its exit code. Any error of the set-up is one message."""
     try:
+        python = interpreter.better()
+        if python is not None:
+            interpreter.go_on_with(python, [program, *arguments])
         return _run(settings.read(), list(arguments))
     except SetUpError as error:
         if str(error):  # a child may have said it already

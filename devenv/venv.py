@@ -51,7 +51,7 @@ def prepare(dev: DevSettings, lock: Path) -> None:
         # the larger lock has the smaller one's packages in the same versions
         if any(installed.get(enough.name) == _digest(enough) for enough in {lock, TEST}):
             return
-        print(f"dev: installing {lock.name} into {shown(dev.venv)} ...", flush=True)
+        print(f"dev: installing {lock.name} into {shown(dev.venv)}, by {sys.executable} ...", flush=True)
         marker.unlink(missing_ok=True)  # until it is whole
         pip(dev, dev.venv, "--require-hashes", "--no-deps", "-r", str(lock))
         _link_project(dev.venv)
