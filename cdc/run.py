@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from zlib import crc32
 
 from cdc import events as ev
-from cdc.committed import CHANGE_OVERHEAD
+from cdc.committed import CHANGE_OVERHEAD, RUN_BYTES
 from cdc.errors import UndecodableRow
 from cdc.framing import Packets
 from cdc.tables import BROKEN, Tables
@@ -50,6 +50,7 @@ class Run:
         self._known = known
         self.at = at
         self._name = self._mariadb if mariadb else self._mysql
+        self._shortest = 4 if mariadb else 5  # events: one of rows
         self.count = 0
         self.changes: list[Change] = []
         self.size = self._most = 0
@@ -64,6 +65,11 @@ class Run:
         self._kind = self._columns = 0
         self._present = b""
 
+    @property
+    def full(self) -> bool:
+        """Whether it weighs so much that nothing more is to come to it."""
+        return self.size >= RUN_BYTES
+
     def take(self, most: int) -> bool:
         """Take another transaction.
 
@@ -73,22 +79,76 @@ class Run:
         kept, size = len(self.changes), self.size
         self._most = size + most
         try:
-            origin, number, committed = self._name(self.at)
+            name = self._name(self.at)
             last = self._content(self.at + 1)
             stamp, end = self._end(last)
         except (_Unusual, UndecodableRow, *BROKEN):
             del self.changes[kept:]
             self.size = size
             return False
-        self._last, self.at = self.at, last + 1
-        self.start, self.end, self._stamp = self.end, end, stamp
+        self._count(last + 1, name, stamp, end, len(self.changes) > kept)
+        return True
+
+    def take_alike(self, most: int) -> bool:
+        """Take those that are like the one before, where that has one event of rows.
+
+        Returns whether any was taken: none that ``take`` would leave, nor one with something that is to be looked at.
+        """
+        form = self._kinds[self._last : self.at]
+        if len(form) != self._shortest or len(self._feeds) != 1:
+            return False
+        first = self.at
+        try:
+            self._alike(form, most)
+        except (_Unusual, UndecodableRow, *BROKEN):
+            pass
+        return self.at > first
+
+    def _alike(self, form: bytes, most: int) -> None:
+        """The same in one go: for a single row, calls and attributes would be most of the work.
+
+        Ends where one is not like it or raises; nothing of that one is kept, for all of it is looked at first.
+        """
+        data, begins, ends, kinds, changes = self._data, self._begins, self._ends, self._kinds, self.changes
+        table, fixed, columns, present = self._map, self._fixed, self._columns, self._present
+        channel, described, decode = self._feeds[0]
+        count, head, images = len(form), ev.HEADER_SIZE, ev.HEADER_SIZE + len(fixed)
+        at = self.at
+        while self.size < RUN_BYTES and kinds[at : at + count] == form:
+            name = self._name(at)
+            if count > 4:
+                self._usual_begin(at + 1)
+            at += count
+            a, b, c = begins[at - 3 : at]  # the table map, the rows, the XID
+            a_end, b_end, c_end = ends[at - 3 : at]
+            if not crc32(data[a:a_end]) == crc32(data[b:b_end]) == crc32(data[c:c_end]) == ev.CRC_OF_ALL:
+                return
+            if data[a + head : a_end - 4] != table or data[b + head : b + images] != fixed:
+                return
+            stamp, end = _xid(data, c)
+            messages = decode(data, b + images, b_end - 4, columns, present)
+            size = sum(map(len, messages)) + CHANGE_OVERHEAD * len(messages)
+            if size >= most or c_end - c < _LEAST_XID or not end:
+                return
+            changes += [_new(Change, (channel, INSERT, message, b"", described)) for message in messages]
+            self.size += size
+            self._count(at, name, stamp, end, bool(messages))
+
+    def _usual_begin(self, i: int) -> None:
+        event = self._data[self._begins[i] : self._ends[i]]
+        if crc32(event) != ev.CRC_OF_ALL or event[ev.HEADER_SIZE : -4] != self._begin:
+            raise _Unusual
+
+    def _count(self, behind: int, name: _Name, stamp: int, end: int, has_changes: bool) -> None:
+        origin, number, committed = name
         self.first = self.first if self.count else number
+        self._last, self.at = self.at, behind
+        self.start, self.end, self._stamp = self.end, end, stamp
         self._origin, self._before, self._number = origin, self._number, number
         self.committed = float(stamp) if committed is None else committed
         self.count += 1
-        if len(self.changes) > kept:
+        if has_changes:
             self.times.append((len(self.changes), self.committed))
-        return True
 
     # Its events; these raise what ``take`` expects
 

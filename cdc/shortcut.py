@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from cdc import events as ev
 from cdc.assembler import Assembler
-from cdc.committed import RUN_BYTES, Committed
+from cdc.committed import Committed
 from cdc.framing import Packets
 from cdc.position import Fingerprint, Position
 from cdc.run import Run
@@ -65,7 +65,7 @@ class Shortcut(Assembler):
         if not run.take(most):
             return None
         if joins():
-            while run.at < last and run.size < RUN_BYTES and run.take(most):
+            while run.at < last and not run.full and (run.take_alike(most) or run.take(most)):
                 pass
         return run
 

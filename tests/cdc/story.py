@@ -12,7 +12,13 @@ from cdc.tables import Capture
 from journal.types import DELETE
 from tests.cdc.forge import ORDERS, PARTS, Log, decoder, reads
 
-CAPTURES = (ORDERS, PARTS, Capture("copy", "shop", "orders", (DELETE,)))
+CAPTURES = (
+    ORDERS,
+    PARTS,
+    Capture("copy", "shop", "orders", (DELETE,)),
+    Capture("one", "shop", "twice"),
+    Capture("other", "shop", "twice"),
+)
 LARGE = 1 << 20  # one read for all of a log
 Told = tuple[str, object, str, int]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cdc import events as ev
 from cdc import pending, shortcut
+from cdc import run as run_module
 from cdc.assembler import Assembler
 from cdc.committed import RUN_BYTES, Committed
 from cdc.position import Flavour
@@ -22,6 +23,7 @@ from tests.cdc.forge import Log, finish, ids, image, prepare, reads
 from tests.cdc.story import LARGE, Story, Told
 
 both = pytest.mark.parametrize("flavour", ["mariadb", "mysql"])
+servers = pytest.mark.parametrize("server", [("mariadb", True), ("mysql", True), ("mysql", False)])
 
 
 def transaction(log: Log, parts: Sequence[tuple[str, int, int]], end: str) -> None:
@@ -131,7 +133,7 @@ def test_the_short_way_tells_what_the_state_machine_tells(
     flavour, gtids = server
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pending, "PIECE_BYTES", bounds[0])
-        patch.setattr(shortcut, "RUN_BYTES", bounds[1])
+        patch.setattr(run_module, "RUN_BYTES", bounds[1])
         events = written(Log(flavour, gtids=gtids), contents)
         if damaged:
             where, byte, flip = damaged
@@ -146,6 +148,101 @@ def test_the_short_way_tells_what_the_state_machine_tells(
         for size in (sizes, [LARGE]):
             runs = Story(log).by_reads(events, *size, joins=partial(next, cycle(joins)))
             assert list(as_joined(by_events, runs)) == runs
+
+
+def lone(log: Log, *images: bytes, table: str = "orders", number: int = 7, **options: int) -> None:
+    """A transaction with one event of rows."""
+    log.begin()
+    log.table(number, "shop", table)
+    log.rows(*images, **{"table_id": number} | options)
+    log.xid()
+
+
+def of_two_tables(log: Log) -> None:
+    """A transaction with a row of each."""
+    log.begin()
+    log.table(9, "shop", "parts")
+    log.rows(image(2, "y"), table_id=9)
+    log.table()
+    log.rows(image(1, "x"))
+    log.xid()
+
+
+def instead_of_begin(log: Log, body: bytes) -> None:
+    """On MySQL a statement stands where every transaction has its BEGIN."""
+    log.gtid()
+    if log.flavour == "mysql":
+        log.add(ev.QUERY, body)
+    log.table()
+    log.rows(image(1, "x"))
+    log.xid()
+
+
+def ends_nowhere(log: Log) -> None:
+    """A commit that does not say where it ends."""
+    lone(log, image(1, "x"))
+    last = log.placed[-1]
+    log.placed[-1] = last._replace(data=forge.event(ev.XID, bytes(8), end=0, timestamp=log.now))
+
+
+ALIKE: dict[str, Callable[[Log], None]] = {
+    "a row": lambda log: lone(log, image(log.offset, "x")),
+    "a long row": lambda log: lone(log, image(log.offset, 75 * "x")),
+    "two rows": lambda log: lone(log, image(1, "x"), image(2, "y")),
+    "no row": lambda log: lone(log),  # noqa: PLW0108 - lists of images end here
+    "rows of two tables": of_two_tables,
+    "another number": lambda log: lone(log, image(1, "x"), number=8),
+    "another table": lambda log: lone(log, image(1, "x"), table="parts", number=9),
+    "the number of another table": lambda log: lone(log, image(1, "x"), table="parts"),
+    "a table of two channels": lambda log: lone(log, image(1, "x"), table="twice", number=10),
+    "a table of none": lambda log: lone(log, image(1, "x"), table="others", number=11),
+    "rows of no table": lambda log: lone(log, image(1, "x"), table_id=99),
+    "a row of the other version": lambda log: lone(log, image(1, "x"), kind=ev.WRITE_ROWS_V1),
+    "a deleted row": lambda log: lone(log, image(1, "x"), kind=ev.DELETE_ROWS),
+    "fewer columns": lambda log: lone(log, image(1, "x"), columns=1),
+    "a commit that ends nowhere": ends_nowhere,
+    "another BEGIN": lambda log: instead_of_begin(log, forge.query("BEGIN", status=b"\0\0\0\0\0")),
+    "no BEGIN": lambda log: instead_of_begin(log, forge.query("INSERT INTO orders VALUES (1, 'x')")),
+}
+
+
+@servers
+@pytest.mark.parametrize("first", sorted(ALIKE))
+@pytest.mark.parametrize("bounds", [(250, 700), (pending.PIECE_BYTES, RUN_BYTES)])
+def test_what_is_like_the_one_before_is_told_the_same(
+    server: tuple[Flavour, bool], first: str, bounds: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transactions of one event of rows, all alike but for one in the middle, whatever is different about that."""
+    monkeypatch.setattr(pending, "PIECE_BYTES", bounds[0])
+    monkeypatch.setattr(run_module, "RUN_BYTES", bounds[1])
+    for other in sorted(ALIKE | ODD):
+        log = Log(server[0], gtids=server[1])
+        for content in (first, first, first, other, first, first):
+            (ALIKE | ODD)[content](log)
+        assert_joined_alike(log, log.sent_from(4), f"{other} among {first}")
+
+
+@servers
+def test_damage_to_one_like_the_one_before_is_noticed(server: tuple[Flavour, bool]) -> None:
+    """Whichever byte it is: the run ends before it, and what is told of it is what the state machine tells."""
+    log = Log(server[0], gtids=server[1])
+    before = 0
+    for _ in range(4):
+        before = len(log.sent_from(4))
+        ALIKE["a row"](log)
+    events = log.sent_from(4)
+    for at in range(before, len(events)):
+        for byte in range(len(events[at])):
+            damaged = bytearray(events[at])
+            damaged[byte] ^= 1
+            assert_joined_alike(log, [*events[:at], bytes(damaged), *events[at + 1 :]], f"byte {byte} of {at}")
+
+
+def assert_joined_alike(log: Log, events: Sequence[bytes], why: str) -> None:
+    """Joined as often as may be, all is told that the state machine tells."""
+    by_events = Story(log, Assembler).by_events(events)
+    runs = Story(log).by_reads(events, LARGE, joins=lambda: True)
+    assert list(as_joined(by_events, runs)) == runs, why
 
 
 def as_joined(told: Sequence[Told], runs: Sequence[Told]) -> Iterator[Told]:
@@ -213,7 +310,7 @@ def test_a_transaction_that_is_cut_goes_the_long_way(flavour: Flavour) -> None:
     assert done[-2][1] is not None, "the last was one step"
 
 
-@pytest.mark.parametrize("server", [("mariadb", True), ("mysql", True), ("mysql", False)])
+@servers
 def test_the_short_way_is_tried_where_a_transaction_begins(
     server: tuple[Flavour, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,7 +418,7 @@ def test_a_run_ends_where_the_log_has_a_hole(flavour: Flavour) -> None:
 @both
 def test_a_run_is_bounded(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
     """By what it weighs, whatever one read brings."""
-    monkeypatch.setattr(shortcut, "RUN_BYTES", 1000)
+    monkeypatch.setattr(run_module, "RUN_BYTES", 1000)
     log = Log(flavour)
     for number in range(20):
         log.insert(number)
