@@ -59,6 +59,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_backlog",
         "_closing",
+        "_descriptor",
         "_heard",
         "_message",
         "_owed",
@@ -77,6 +78,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, shared: Shared, transport: asyncio.Transport, deflate: bool = False) -> None:
         self._shared = shared
         self._transport = transport
+        self._descriptor = _socket(transport)
         self._protocol: ServerProtocol | None = None  # the library's, from the first thing that takes more than we know
         self.deflate = deflate
         shared.stats.deflating += deflate
@@ -86,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._pinged = False
         self._closing = False
         self._backlog: Backlog | None = None
-        self._written = 0  # bytes, ever
+        self._written = 0  # bytes, ever, through the transport
         self._taken = 0  # of these, gone from the write buffer at the last sweep
         self._waiting: float | None = None  # since when the write buffer has held something, and nothing was taken
         self._owed = 0  # bytes of answers written since the buffer went over its bound
@@ -166,6 +168,11 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
         if self._backlog or self._transport.get_write_buffer_size():
             self._backlog = weigh(self._backlog, self._transport, self._written, self._shared.limits.max_buffer)
+
+    def descriptor(self) -> int:
+        """The socket, while nothing waits and it is open: whoever writes to it at once keeps the order."""
+        transport = self._transport
+        return -1 if transport.get_write_buffer_size() or transport.is_closing() else self._descriptor
 
     def tell(self, frame: bytes) -> None:
         """Write what may as well be left out: a heartbeat, and how far those have come whose filter hides it."""
@@ -346,3 +353,9 @@ class Connection(asyncio.Protocol):
             if len(more.encode()) <= _MAX_REASON:
                 said = more
         return said
+
+
+def _socket(transport: asyncio.Transport) -> int:
+    """Its descriptor; -1 where bytes do not reach it as they are."""
+    sock = transport.get_extra_info("socket")
+    return -1 if sock is None or transport.get_extra_info("sslcontext") is not None else int(sock.fileno())

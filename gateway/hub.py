@@ -10,6 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 
+from gateway.batch_write import OneByOne
 from gateway.filters import FilterIndex
 from gateway.frames import Run, runs
 from gateway.group import SLICE, Group, Part, Slice
@@ -90,6 +91,7 @@ class Hub:
         self._turning = False  # a turn is to come
         self._senior = False  # the last slice was written to because it had been live longest
         self.crowded: Callable[[], bool] = lambda: False  # many are being let in
+        self.send: Callable[[Collection[Sink], bytes], None] = OneByOne().send
 
     def __contains__(self, channel: str) -> bool:
         return channel in self._topics
@@ -223,12 +225,11 @@ class Hub:
 
     def _write(self, group: Group, sinks: Collection[Sink], data: bytes, events: int) -> None:
         late: list[Sink] = []
+        ready: list[Sink] = []
         for sink in sinks:
-            if sink.paused:
-                late.append(sink)
-            else:
-                sink.send(data)
-        served = len(sinks) - len(late)
+            (late if sink.paused else ready).append(sink)
+        self.send(ready, data)
+        served = len(ready)
         stats = self._stats
         stats.deliveries += served * events
         stats.writes += served

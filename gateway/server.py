@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Collection, Sequence
 
+from gateway import batch_write
 from gateway.admission import Admission
 from gateway.connection import NEW_EPOCH, Connection, Shared
 from gateway.door import Door
@@ -87,6 +88,8 @@ class Gateway:
         replay = Replay(self._journal, hub, self.stats)
         hub.demoted = replay.enqueue
         hub.crowded = self._crowded
+        self._sender = batch_write.best()
+        hub.send = self._sender.send
         self._shared = Shared(
             hub=hub,
             replay=replay,
@@ -156,6 +159,7 @@ class Gateway:
             door.abort()
         for connection in list(self._shared.connections):
             connection.abort()
+        self._sender.close()
         await asyncio.sleep(0)  # lets the transports report their end
 
     async def _send_away(self) -> None:

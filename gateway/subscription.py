@@ -32,6 +32,9 @@ class Sink(Protocol):
     def send(self, data: bytes) -> None:
         """Write frames."""
 
+    def descriptor(self) -> int:
+        """The socket, for who writes to it what ``send`` would; -1 when something has to be written before."""
+
     def fail(self, code: int, reason: str) -> None:
         """Close the connection with a close code."""
 

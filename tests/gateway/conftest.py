@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway import batch_write
 from gateway.limits import Timing
 from gateway.server import Gateway
 from tests.gateway.clients import RawClient
@@ -44,8 +45,14 @@ async def journal(tmp_path: Path) -> AsyncIterator[StoredJournal]:
 
 
 @pytest.fixture
-async def make_gateway(journal: StoredJournal, caplog: pytest.LogCaptureFixture) -> AsyncIterator[MakeGateway]:
-    """Starts a gateway on a free port, its source live. Afterwards nothing may have been logged as an error."""
+async def make_gateway(
+    journal: StoredJournal, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[MakeGateway]:
+    """Starts a gateway on a free port, its source live. Afterwards nothing may have been logged as an error.
+
+    However few are live, they are written to as many are.
+    """
+    monkeypatch.setattr(batch_write, "LEAST", 1)
     made: list[Gateway] = []
 
     async def make(**settings: Any) -> Gateway:

@@ -53,6 +53,10 @@ class Recorder:
         self._waiting += len(data)
         self.paused = self._room is not None and self._waiting > self._room
 
+    def descriptor(self) -> int:
+        """There is no socket."""
+        return -1
+
     def drain(self) -> bool:
         """Take everything that waits; tells whether that ended a pause."""
         was = self.paused

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+import gateway.batch_write
 import gateway.group
 import gateway.hub
 import gateway.replay
@@ -67,12 +68,15 @@ class Handover(RuleBasedStateMachine):
         tail=st.sampled_from([0, 3_000, 1 << 20]),
         kept=st.sampled_from([0, 10, 30]),
         size=st.integers(1, CLIENTS),
+        batch=st.booleans(),
     )
-    def begin(self, room: int, tail: int, kept: int, size: int) -> None:
+    def begin(self, *, room: int, tail: int, kept: int, size: int, batch: bool) -> None:
         """A journal that holds a few rows, and everybody there; so many make a slice of a group."""
-        for module in (gateway.group, gateway.hub):
+        for module in (gateway.group, gateway.hub, gateway.batch_write):
             self._patch.setattr(module, "SLICE", size)
-        self.world = World(Path(self._folder.name), clients=CLIENTS, room=room, tail=tail, page=PAGE_EVENTS)
+        self._patch.setattr(gateway.batch_write, "LEAST", 1)
+        folder = Path(self._folder.name)
+        self.world = World(folder, clients=CLIENTS, room=room, tail=tail, page=PAGE_EVENTS, batch=batch)
         self.world.commit([("a", 10)] * kept)
         self.world.settle()
         for client in self.world.clients:

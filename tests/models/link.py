@@ -29,6 +29,7 @@ class Link(asyncio.Transport):
         super().__init__()
         self._loop = loop
         self._peer = peer
+        self._socket = loop.kernel.socket(self)
         self._sent = bytearray()  # on its way
         self._buffer = bytearray()
         self._high, self._low = 64 * 1024, 16 * 1024
@@ -97,6 +98,17 @@ class Link(asyncio.Transport):
         self._send()
         self._look()
 
+    def take_at_once(self, data: bytes) -> int:
+        """Bytes that one system call has sent, past the transport: nothing that was written before may wait there."""
+        assert not self._buffer, "written past what still waits"
+        assert not self._closing, "written to a connection that is closed"
+        assert not self._ended, "written behind the end of the stream"
+        taken = max(0, min(KERNEL - len(self._sent), len(data)))
+        if taken:
+            self._sent += data[:taken]
+            self._loop.call_soon(self.read_if_it_does)
+        return taken
+
     def _look(self) -> None:
         if len(self._buffer) > self._high and not self._full:
             self._full = True
@@ -143,8 +155,8 @@ class Link(asyncio.Transport):
         return len(self._buffer)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Nothing is known."""
-        return default
+        """The socket; nothing else is known."""
+        return self._socket if name == "socket" else default
 
     def pause_reading(self) -> None:
         """The test says when there is something to read."""

@@ -14,6 +14,8 @@ from concurrent.futures import Executor, Future
 from contextvars import Context
 from typing import Any, TypeVar, cast
 
+from tests.models.kernel import Kernel
+
 T = TypeVar("T")
 
 MOST_TURNS = 5_000  # what a model starts is done long before, or turns in a circle
@@ -62,6 +64,7 @@ class SteppedLoop(asyncio.AbstractEventLoop):
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.kernel = Kernel()
         self.pools: list[Threads] = []
         self.errors: list[dict[str, Any]] = []
         self.listening: Callable[[], asyncio.BaseProtocol] | None = None

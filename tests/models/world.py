@@ -22,6 +22,8 @@ from cdc.fetch import TableChannel
 from cdc.handoff import Handoff
 from cdc.position import Checkpoint, Position
 from cdc.reader import Origin
+from gateway import batch_write
+from gateway.batch_write import BatchWriter, OneByOne
 from gateway.limits import Timing
 from gateway.server import Gateway
 from journal.errors import JournalError
@@ -41,10 +43,11 @@ _ORIGIN = Origin({}, [TableChannel(name, "shop", name) for name in CHANNELS], 1)
 class World:
     """The source's committed transactions, one Rowcast over them, and its clients.
 
-    ``room`` is the write buffer's bound in bytes, ``tail`` the journal's memory, ``page`` the rows of a page.
+    ``room`` is the write buffer's bound in bytes, ``tail`` the journal's memory, ``page`` the rows of a page. With
+    ``batch`` many connections are written to at once.
     """
 
-    def __init__(self, folder: Path, *, clients: int, room: int, tail: int, page: int) -> None:
+    def __init__(self, folder: Path, *, clients: int, room: int, tail: int, page: int, batch: bool) -> None:
         self.loop = SteppedLoop()
         self.clients = [Client(self, f"client {number}") for number in range(clients)]
         self.full = False  # the journal's disk
@@ -52,6 +55,7 @@ class World:
         self._room = room
         self._tail = tail
         self._page = page
+        self._batch = batch
         self._log: list[Committed] = []
         self._rows: dict[str, list[int | None]] = {name: [] for name in CHANNELS}
         self._sizes: dict[str, list[int]] = {name: [] for name in CHANNELS}
@@ -83,7 +87,9 @@ class World:
         )
         self.journal.renewed = self._renewed
         self.journal.writing = self.gateway.writing
-        self.loop.complete(self.gateway.start())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(batch_write, "best", self._sender)
+            self.loop.complete(self.gateway.start())
         self.gateway.set_source("live", 0)
         self._capture()
         self._spawn(self.journal.guard)
@@ -100,6 +106,9 @@ class World:
                 clock=self.loop.time,
                 written=self._commit_begins,
             )
+
+    def _sender(self) -> BatchWriter | OneByOne:
+        return BatchWriter(self.loop.kernel) if self._batch else OneByOne()
 
     def _threads(self, count: int, thread_name_prefix: str) -> Threads:
         return self.loop.pool(count, thread_name_prefix)
