@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, NamedTuple, NoReturn
 
 import msgspec
@@ -167,7 +169,7 @@ def _check_text(name: str, value: str, limits: Mapping[str, int]) -> None:
 def _utc(moment: datetime | None) -> str:
     """The text of a DATETIME(3). Finer digits are cut, not rounded: a result is never from the future."""
     if moment is None:
-        return datetime.now(UTC).isoformat(" ", "milliseconds")[:_UTC]
+        return _now()
     try:
         utc = moment.astimezone(UTC)
     except OverflowError:
@@ -176,6 +178,16 @@ def _utc(moment: datetime | None) -> str:
         error = "Out of range at $.timestamp: in UTC the year must be 1000 to 9999"
         raise InvalidBody(Failure(error=error, path="$.timestamp"))
     return utc.isoformat(" ", "milliseconds")[:_UTC]
+
+
+def _now() -> str:
+    milliseconds = time.time_ns() // 1_000_000
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}"
+
+
+@lru_cache(maxsize=1)  # rows come by the thousand in a second, and to spell one takes as long as to decode a row
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _too_deep(path: str) -> InvalidBody:

@@ -185,6 +185,15 @@ def test_a_timestamp_becomes_utc_with_milliseconds(given_text, stored):
     assert read_one(body(timestamp=given_text), LIMITS).timestamp == stored
 
 
+def test_now_is_told_to_the_millisecond(monkeypatch):
+    """Moments follow each other, also from one second to the next."""
+    told = []
+    for moment in (1_700_000_000_001_999_999, 1_700_000_000_999_000_000, 1_700_000_001_000_000_000):
+        monkeypatch.setattr("api.rows.time.time_ns", lambda moment=moment: moment)
+        told.append(read_one(body(), LIMITS).timestamp)
+    assert told == ["2023-11-14 22:13:20.001", "2023-11-14 22:13:20.999", "2023-11-14 22:13:21.000"]
+
+
 @pytest.mark.parametrize("text", [body(), body(timestamp=None)])
 def test_without_a_timestamp_it_is_now(text):
     """A missing timestamp, or null, is the moment of the request in UTC."""
