@@ -357,6 +357,40 @@ async def test_a_client_that_vanishes_leaves_no_trace(serve, connect, caplog):
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+async def test_an_idle_connection_is_closed(serve, connect):
+    """Some time after its last answer, not after its first."""
+    server = await serve()
+    connection = await connect(server)
+    await connection.send(request("GET", "/healthz"))
+    await connection.answer()
+    (idle,) = connections(server)
+    idle._idle_timer.cancel()
+    idle._look()
+    assert not idle.transport.is_closing()
+    assert idle._idle_timer.when() - idle.loop.time() <= module.KEEP_ALIVE
+    idle._idle_since -= module.KEEP_ALIVE
+    idle._idle_timer.cancel()
+    idle._look()
+    assert await connection.closed() == b""
+
+
+async def test_a_request_under_way_is_not_idle(serve, connect, monkeypatch):
+    """What takes longer than an idle connection is kept is answered all the same."""
+    monkeypatch.setattr(module, "KEEP_ALIVE", 0.1)
+    results = Results()
+    server = await serve(results=results)
+    connection = await connect(server)
+    await connection.send(request("GET", "/healthz"))
+    await connection.answer()
+    results.gate.clear()
+    await connection.send(request("POST", "/api/scraped-result", result(), content_type="application/json"))
+    (protocol_,) = connections(server)
+    await until(lambda: protocol_._idle_timer is None)
+    results.gate.set()
+    assert (await connection.answer()).status == 201
+    assert await connection.closed() == b""
+
+
 async def test_a_websocket_at_the_wrong_port_gets_an_answer(serve):
     """An upgrade is not taken here, and is no reason to hang."""
     server = await serve()
