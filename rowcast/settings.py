@@ -29,8 +29,8 @@ Names = Annotated[tuple[Text, ...], Meta(min_length=1)]
 ServerId = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 
 
-def _about(text: str, *, secret: bool = False) -> Meta:
-    return Meta(description=text, extra={"secret": secret})
+def _about(text: str, *, secret: bool = False, example: object = None) -> Meta:
+    return Meta(description=text, extra={"secret": secret, "example": example})
 
 
 class Mysql(Struct, frozen=True):
@@ -80,7 +80,11 @@ class Gateway(Struct, frozen=True):
     host: Annotated[Text, _about("address to listen on")] = "127.0.0.1"
     port: Annotated[Port, _about("port to listen on; 0 takes a free one")] = 8080
     origins: Annotated[
-        tuple[Origin, ...], _about("pages that may connect, as `https://host`, or `*`; none: our own and loopback")
+        tuple[Origin, ...],
+        _about(
+            "pages that may connect, as `https://host`, or `*`; none: our own and loopback",
+            example=["https://app.example.org"],
+        ),
     ] = ()
     max_buffer: Annotated[Size, _about("memory for what waits for a slow client; then it replays, bytes")] = 1 << 20
     max_subscriptions: Annotated[int, Meta(ge=1), _about("subscriptions of one connection")] = 64
@@ -191,6 +195,7 @@ class Key(NamedTuple):
     default: Any  # UNSET when it must be given
     text: str
     secret: bool
+    typical: Any = None  # a right value, where the default is not telling
 
     @property
     def environment(self) -> str:
@@ -215,7 +220,7 @@ class Key(NamedTuple):
         if self.url or self.default in {None, UNSET}:
             return ""
         default = [] if self.default == () else self.default
-        return f"for example {self.name} = {json.dumps(default, default=str)}"
+        return f"for example {self.name} = {json.dumps(self.typical or default, default=str)}"
 
 
 def variable(name: str) -> str:
@@ -237,7 +242,14 @@ def section_keys(prefix: str, section: type[Struct]) -> Iterator[Key]:
     for field in fields(section):
         about = field.type.__metadata__[-1]
         default = UNSET if field.required else field.default
-        yield Key(f"{prefix}.{field.name}", field.type, default, about.description, about.extra["secret"])
+        yield Key(
+            f"{prefix}.{field.name}",
+            field.type,
+            default,
+            about.description,
+            about.extra["secret"],
+            about.extra["example"],
+        )
 
 
 def _needed(url: MysqlUrl | None, key: str) -> MysqlUrl:

@@ -14,6 +14,9 @@ MUTANTS = cdc_mutants.MUTANTS + journal_mutants.MUTANTS + gateway_mutants.MUTANT
 
 def main(names: Sequence[str]) -> int:
     """Try all mutants, or those named; prints a line for each, and returns 1 if any goes unnoticed."""
+    if {"-h", "--help"} & set(names):
+        print("./dev mutants [NAME ...]   all, or those named, of:", *(mutant.name for mutant in MUTANTS), sep="\n  ")
+        return 0
     unknown = set(names) - {mutant.name for mutant in MUTANTS}
     if unknown:
         print(f"no such mutant: {', '.join(sorted(unknown))}", file=sys.stderr)

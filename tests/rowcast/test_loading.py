@@ -81,7 +81,7 @@ def test_an_empty_variable_is_unset(write):
 def test_all_errors_are_told_at_once_with_their_places(write):
     """File, line and key, variable or flag stand before each error, and all of them come together."""
     write('[api]\nport = "8000"\nprot = 1\n\n[journal]\nsync = "fast"\n\n[mysql]\nurl = "mysql://u:s3cret@/d"\n')
-    environment = {"ROWCAST_GATEWAY_PORT": "70000", "ROWCAST_GATEWAY_HOTS": "x"}
+    environment = {"ROWCAST_GATEWAY_PORT": "70000", "ROWCAST_GATEWAY_HOTS": "x", "ROWCAST_GATEWAY_ORIGINS": "a.b"}
     found = problems(None, environment, ["auth.open=maybe", "nonsense"])
     for start, part in [
         ("rowcast.toml:2: ", "api.port: expected int, got str (for example api.port = 8000)"),
@@ -89,12 +89,13 @@ def test_all_errors_are_told_at_once_with_their_places(write):
         ("rowcast.toml:6: ", "journal.sync: invalid enum value 'fast' (one of full, normal)"),
         ("rowcast.toml:9: ", "mysql.url: names no host"),
         ("ROWCAST_GATEWAY_PORT: ", "gateway.port: expected int <= 65535"),
+        ("ROWCAST_GATEWAY_ORIGINS: ", '(for example gateway.origins = ["https://app.example.org"])'),
         ("ROWCAST_GATEWAY_HOTS: ", "did you mean ROWCAST_GATEWAY_HOST?"),
         ("--set auth.open: ", "auth.open: expected bool"),
         ("--set nonsense: ", "has no value"),
     ]:
         assert any(line.startswith(start) and part in line for line in found), (start, found)
-    assert len(found) == 8
+    assert len(found) == 9
 
 
 @pytest.mark.parametrize(
