@@ -188,8 +188,10 @@ class Submission:
         return done
 
     def close(self) -> None:
-        """Give it back to the kernel."""
-        self._call(_DESTROY, self._context)
+        """Give it back to the kernel; doing it twice is harmless."""
+        context, self._context = self._context, ctypes.c_ulong(0)
+        if context.value:
+            self._call(_DESTROY, context)
 
 
 def _address(words: array[int]) -> int:

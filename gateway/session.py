@@ -66,7 +66,7 @@ class Session:
         channel = request.channel
         bounds = self._rules.bounds(channel)
         if bounds is None:
-            return _refused("unknown_channel", f"no channel {quoted(channel)}", request.id)
+            return _unknown(channel, request.id)
         try:
             where = self._rules.filters.get(channel, request.where)
         except BadFilter as bad:
@@ -99,7 +99,7 @@ class Session:
     def _unsubscribe(self, request: wire.Unsubscribe) -> Outcome:
         channel = request.channel
         if self._rules.bounds(channel) is None:
-            return _refused("unknown_channel", f"no channel {quoted(channel)}", request.id)
+            return _unknown(channel, request.id)
         closed = self._find(channel)
         self.subscriptions = tuple(kept for kept in self.subscriptions if kept is not closed)
         return Outcome((wire.Unsubscribed(subscription=channel, id=request.id),), closed=closed)
@@ -113,3 +113,7 @@ class Session:
 
 def _refused(code: wire.ErrorCode, reason: str, request_id: Id) -> Outcome:
     return Outcome((wire.Error(code=code, reason=reason, id=request_id),))
+
+
+def _unknown(channel: str, request_id: Id) -> Outcome:
+    return _refused("unknown_channel", f"no channel {quoted(channel)}: GET /api/channels lists them", request_id)

@@ -145,6 +145,18 @@ def test_more_than_one_call_takes(submission: Submission, pairs: list[Pair]) -> 
     assert not any(sink.sent for sink in sinks)
 
 
+def test_it_can_be_closed_twice(pairs: list[Pair]) -> None:
+    """A gateway that was drained is drained again where everything is closed; a late row takes the other way."""
+    with ExitStack() as stack:
+        try:
+            submission = Submission.tried()
+        except OSError as error:
+            pytest.skip(f"no io_submit here: {error}")
+        stack.callback(submission.close)
+        submission.close()
+        assert submission.write(ROW, [ours.fileno() for ours, _ in pairs]) == [0] * SLICE
+
+
 def test_few_are_written_to_one_by_one() -> None:
     """For a handful the call is not worth its preparation."""
     sinks = [Wired(1) for _ in range(batch_write.LEAST - 1)]

@@ -127,7 +127,7 @@ def test_an_unknown_channel_is_refused(session: Session) -> None:
     """The answer names the channel as harmless text."""
     for kind in ("subscribe", "unsubscribe"):
         (error,) = say(session, type=kind, channel="\ud800").replies
-        assert error == Error(code="unknown_channel", reason='no channel "\\ud800"')
+        assert error == Error(code="unknown_channel", reason='no channel "\\ud800": GET /api/channels lists them')
 
 
 def test_unsubscribe_closes_and_may_be_repeated(session: Session) -> None:
