@@ -62,7 +62,9 @@ class Cycle(RequestResponseCycle):
         """What the application is told next; part of ASGI."""
         waits = self.more_body or self.waiting_for_100_continue or self._told
         if waits or self.response_complete or self.disconnected:
-            return await super().receive()
+            message: Any = await super().receive()
+            self._told = message["type"] == "http.request" and not message.get("more_body", False)
+            return message
         self._told = True
         self.flow.resume_reading()
         self.message_event.clear()
@@ -72,16 +74,21 @@ class Cycle(RequestResponseCycle):
     async def send(self, message: Any) -> None:
         """Take a message of the application's; part of ASGI."""
         held, self._held = self._held, None
-        if message["type"] == "http.response.start":  # the first, or that of a failure in its place
-            lines, length = _head(message["status"], (*self.default_headers, *message["headers"]))
-            if length is not None and not self.response_started:
-                self._held = _Held(message, lines, length)
-                return
-        elif held is not None:
-            if self._answered(held, message):
+        if held is not None:
+            if message["type"] == "http.response.body" and self._answered(held, message):
                 return
             await super().send(held.message)
+        elif message["type"] == "http.response.start" and not self.response_started:
+            lines, length = _head(message["status"], (*self.default_headers, *message["headers"]))
+            if length is not None:
+                self._held = _Held(message, lines, length)
+                return
         await super().send(message)
+
+    async def send_500_response(self) -> None:
+        """Answer that the application has failed, in place of a head that has not gone out."""
+        self._held = None
+        await super().send_500_response()
 
     def _answered(self, held: _Held, message: Any) -> bool:
         """Send head and body, if this is all of the body and nothing is out of the ordinary."""
@@ -111,6 +118,8 @@ def _head(status: int, headers: tuple[Header, ...]) -> tuple[bytes, int | None]:
         if HEADER_RE.search(name) or HEADER_VALUE_RE.search(value) or name.lower() in _SPECIAL:
             return b"", None
         if name.lower() == b"content-length":
+            if length is not None:
+                return b"", None
             length = int(value)
         lines += [name.lower(), b": ", value, b"\r\n"]
     return b"".join([*lines, b"\r\n"]), length

@@ -23,6 +23,7 @@ from api.errors import Failure, encode
 REQUEST_SECONDS = 15.0  # from the connection, or the first byte of a later request, to the end of its body
 MAX_HEAD = 32 * 1024  # bytes that may come without completing a head or belonging to a body
 
+_LONG = 256  # bytes of a request's target that are not worth remembering
 _ASGI: ASGIVersions = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -91,7 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _new_cycle(self) -> Cycle:
         parser = self.parser
         version = parser.get_http_version()
-        path, raw_path, query = _target(self.url)
+        path, raw_path, query = (_target if len(self.url) <= _LONG else _parsed)(self.url)
         self.scope = {
             "type": "http",
             "asgi": _ASGI,
@@ -149,7 +150,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _look(self) -> None:
         self._idle_timer = None
-        if self._timer is not None or self._under_way():
+        if self._in_head or self._under_way():
             return  # the end of this request's answer begins a new wait
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:
@@ -197,9 +198,11 @@ class BoundedProtocol(HttpToolsProtocol):
         return whole or bool(self.pipeline)
 
 
-@lru_cache(maxsize=64)
-def _target(url: bytes) -> tuple[str, bytes, bytes]:
+def _parsed(url: bytes) -> tuple[str, bytes, bytes]:
     """The path of a request, as it is meant and as it came, and its query."""
     parsed = httptools.parse_url(url)
     path = parsed.path.decode("ascii")
     return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
+
+
+_target = lru_cache(maxsize=64)(_parsed)

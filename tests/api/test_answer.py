@@ -205,3 +205,47 @@ async def test_a_part_of_a_body_is_received_as_one(begin):
     cycle.more_body = False
     cycle.message_event.set()
     assert await cycle.receive() == {"type": "http.request", "body": b"rest", "more_body": False}
+
+
+async def test_a_body_that_is_waited_for_ends_once(begin):
+    """When its last part comes while the application waits, what comes next is the end of the connection."""
+    cycle, _ = begin(whole=False)
+    await cycle.receive()
+    last = asyncio.create_task(cycle.receive())
+    await asyncio.sleep(0)
+    cycle.body += b"rest"
+    cycle.more_body = False
+    cycle.message_event.set()
+    assert await last == {"type": "http.request", "body": b"rest", "more_body": False}
+    after = asyncio.create_task(cycle.receive())
+    await asyncio.sleep(0)
+    assert not after.done()
+    after.cancel()
+
+
+async def test_a_client_that_waits_to_be_asked_is_told_once(begin):
+    """The same where the body came without waiting for 100 Continue."""
+    cycle, done = begin()
+    cycle.waiting_for_100_continue = True
+    assert await cycle.receive() == {"type": "http.request", "body": b"body", "more_body": False}
+    assert done == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+    after = asyncio.create_task(cycle.receive())
+    await asyncio.sleep(0)
+    assert not after.done()
+    after.cancel()
+
+
+async def test_two_lengths_are_not_chosen_from(begin):
+    """The first one counts, as it does for uvicorn, and a body of another length is an error."""
+    cycle, _ = begin()
+    await cycle.send(start(length(3), length(2)))
+    with pytest.raises(RuntimeError, match="Content-Length"):
+        await cycle.send(part(b"ok"))
+
+
+async def test_an_answer_begins_once(begin):
+    """A second beginning is an error of the application's, not another answer."""
+    cycle, _ = begin()
+    await cycle.send(start(length(2)))
+    with pytest.raises(RuntimeError, match=r"http\.response\.body"):
+        await cycle.send(start(length(2)))
