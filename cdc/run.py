@@ -60,7 +60,8 @@ class Run:
         self._origin: Origin = b""
         self.first = self._before = self._number = 0
         self._last = at  # the last transaction's first event
-        self._begin = self._map = self._fixed = b""  # the bytes that were looked at last, and what they mean
+        self._begin: bytes | None = None  # the bytes that were looked at last, and what they mean
+        self._map = self._fixed = b""
         self._feeds: Sequence[_Feed] = ()
         self._kind = self._columns = 0
         self._present = b""
@@ -220,6 +221,8 @@ class Run:
         images = at + len(fixed)
         if kind != self._kind or data[at:images] != fixed:
             images, self._columns, self._present = _fixed_part(data, at, kind)
+            if images > stop:
+                raise _Unusual
             self._kind, self._fixed = kind, data[at:images]
         for channel, described, decode in tables[self._fixed[:6]]:
             messages = decode(data, images, stop, self._columns, self._present)
