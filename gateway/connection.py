@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
         for subscription in self._session.subscriptions:
             self._shared.replay.enqueue(subscription)
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Write frames. For data the caller has looked at ``paused``."""
         self._written += len(data)
         self._transport.write(data)

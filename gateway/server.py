@@ -88,8 +88,6 @@ class Gateway:
         replay = Replay(self._journal, hub, self.stats)
         hub.demoted = replay.enqueue
         hub.crowded = self._crowded
-        self._sender = batch_write.best()
-        hub.send = self._sender.send
         self._shared = Shared(
             hub=hub,
             replay=replay,
@@ -106,6 +104,8 @@ class Gateway:
         for sock in self._server.sockets:
             _bound_unsent(sock)
         await self._server.start_serving()
+        self._sender = batch_write.best()  # no sooner: it would be left open where the port is taken
+        hub.send = self._sender.send
         self.port = int(self._server.sockets[0].getsockname()[1])
         self._heartbeat()
         self._sweep()

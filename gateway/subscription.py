@@ -29,7 +29,7 @@ class Sink(Protocol):
     paused: bool  # its write buffer is over its bound: no data now
     deflate: bool  # it understands compressed frames; never changes
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Write frames."""
 
     def descriptor(self) -> int:

@@ -46,10 +46,10 @@ class Recorder:
         self._room = room
         self._waiting = 0
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Take frames."""
         assert self.closed is None, "written after the close"
-        self.frames += map(json.loads, texts(data))
+        self.frames += map(json.loads, texts(bytes(data)))
         self._waiting += len(data)
         self.paused = self._room is not None and self._waiting > self._room
 

@@ -11,9 +11,10 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from gateway import batch_write
-from gateway.batch_write import BatchWriter, OneByOne, Submission
+from gateway import batch_write, io_submit
+from gateway.batch_write import BatchWriter, OneByOne
 from gateway.group import SLICE
+from gateway.io_submit import Submission
 from tests.gateway.clients import RawClient
 from tests.gateway.conftest import MakeGateway
 from tests.gateway.recorder import Recorder
@@ -70,14 +71,14 @@ class Wired(Recorder):
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
-        self.sent: list[bytes] = []
+        self.sent: list[bytes | memoryview] = []
         self._number = descriptor
 
     def descriptor(self) -> int:
         """Its socket."""
         return self._number
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Keep it."""
         self.sent.append(data)
 
@@ -134,7 +135,9 @@ def test_the_rest_is_left_to_each_connection(submission: Submission, pairs: list
     assert (full.sent, waits.sent) == ([data], [data])
     for sink, (_, other) in zip([whole, *others], [pairs[0], *pairs[2:]], strict=True):
         assert received(other) + b"".join(sink.sent) == data
-    assert any(sink.sent for sink in others), "all took everything: nothing was tried"
+    rests = [rest for sink in others for rest in sink.sent]
+    assert rests, "all took everything: nothing was tried"
+    assert all(isinstance(rest, memoryview) and rest.obj is data for rest in rests), "each has a copy of its own"
 
 
 def test_more_than_one_call_takes(submission: Submission, pairs: list[Pair]) -> None:
@@ -157,6 +160,23 @@ def test_it_can_be_closed_twice(pairs: list[Pair]) -> None:
         assert submission.write(ROW, [ours.fileno() for ours, _ in pairs]) == [0] * SLICE
 
 
+def test_an_answer_that_was_not_collected_is_nobodys(
+    submission: Submission, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a write breaks off, nothing is written any more: what the kernel still has to say would be misread."""
+
+    def breaks_off(_: int) -> None:
+        raise MemoryError
+
+    descriptors = [ours.fileno() for ours, _ in pairs]
+    with monkeypatch.context() as patch:
+        patch.setattr(submission, "_collect", breaks_off)
+        with pytest.raises(MemoryError):
+            submission.write(ROW, descriptors)
+    fill(pairs[7][0])
+    assert submission.write(ROW, descriptors) == [0] * SLICE
+
+
 def test_few_are_written_to_one_by_one() -> None:
     """For a handful the call is not worth its preparation."""
     sinks = [Wired(1) for _ in range(batch_write.LEAST - 1)]
@@ -171,7 +191,7 @@ def test_where_it_cannot_be_had(
     """On another machine, and where the kernel knows no such call, it goes one by one, and the log says why."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(platform, "machine", lambda: machine)
-    monkeypatch.setitem(batch_write._CALLS, "refuses", (9999, 9999, 9999, 9999))
+    monkeypatch.setitem(io_submit._CALLS, "refuses", (9999, 9999, 9999, 9999))
     assert isinstance(batch_write.best(), OneByOne)
     assert "connections are written to one by one: " in caplog.text
 
@@ -190,6 +210,13 @@ async def test_pongs_and_rows_keep_their_order(make_gateway: MakeGateway, journa
         await asyncio.sleep(0)
     for one in clients:
         assert [(await one.take())["offset"] for _ in range(50)] == list(range(1, 51))
+
+
+async def test_a_gateway_is_drained_twice(make_gateway: MakeGateway) -> None:
+    """Once by whoever stops in order, and once more where everything is closed that was opened."""
+    gateway = await make_gateway()
+    await gateway.drain(1)
+    await gateway.drain(1)
 
 
 async def test_a_connection_that_ends_has_no_socket_to_write_to(make_gateway: MakeGateway) -> None:

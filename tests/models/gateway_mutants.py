@@ -108,8 +108,8 @@ MUTANTS = (
         HANDOVER,
         "what a socket took of a batch is sent again with the rest",
         "gateway.batch_write:BatchWriter.send",
-        "data[size:]",
-        "data",
+        "rest[size:]",
+        "rest",
     ),
     Mutant(
         "resume-forgotten",
