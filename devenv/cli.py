@@ -108,7 +108,7 @@ def _become(dev: DevSettings, module: str, *arguments: str) -> int:
         raise ChildDied("", code=code)
     # what the caller set for ./dev up is no business of the tests
     kept = {name: value for name, value in dev.environment().items() if not name.startswith("ROWCAST_")}
-    environment = kept | {"ROWCAST_DEV_DIR": str(dev.dev_dir)}
+    environment = kept | {"ROWCAST_DEV_DIR": str(dev.dev_dir), interpreter.VARIABLE: sys.executable}
     command = [str(venv.python(dev.venv)), "-m", module, *arguments]
     os.chdir(ROOT)
     os.execve(command[0], command, environment)  # noqa: S606 - an argument list, no shell

@@ -17,6 +17,7 @@ from devenv.errors import ChildDied
 from devenv.settings import ROOT
 
 _STRAY_SECONDS = 10
+_ORDERLY = (None, 0, -signal.SIGTERM)  # None: a server of ours, which is gone
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -106,9 +107,14 @@ class Crew:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._stopping = True
         for member in reversed(self._members):
-            if kind is Stopped and member.exit_code() is None:
+            asked = kind is Stopped and member.exit_code() is None
+            if asked:
                 print(f"dev: stopping {member.name}", file=sys.stderr, flush=True)
             member.end()
+            code = member.exit_code()
+            if asked and code not in _ORDERLY:
+                how = f"dev: {member.name} was to stop and ended with code {code}. Its last words:"
+                print(f"{how}\n{member.last_words()}", file=sys.stderr, flush=True)
             self._note(member.name).unlink(missing_ok=True)
 
     def _told_to_stop(self, signum: int, frame: FrameType | None) -> None:

@@ -18,8 +18,8 @@ VARIABLE = "ROWCAST_DEV_PYTHON"
 _SYSTEM, _SYSTEM_PREFIX = "/usr/bin/python3", "/usr"
 _CHOSEN = "this"
 
-# it can make a virtual environment, and belongs to the system: a link to another one does not
-_LOOK = "import sys, ensurepip, venv; print(sys.version_info >= (3, 11) and sys.base_prefix)"
+# the prefix shows that it belongs to the system: a link to another one does not
+_LOOK = "import sys, venv{}; print('python', sys.version_info >= (3, 11), sys.base_prefix)"
 
 
 def better() -> str | None:
@@ -28,12 +28,13 @@ def better() -> str | None:
     if wish == _CHOSEN:
         return None
     if wish:
-        if _says(wish) in ("", "False"):
+        if not _says(wish).startswith("python True "):
             raise Misconfigured(f"{VARIABLE}={wish} is no Python from 3.11 on that can make a virtual environment")
         return wish
-    if is_optimised(sys.base_prefix, sysconfig.get_config_var("CONFIG_ARGS")):
+    chosen = sys.prefix != sys.base_prefix  # a virtual environment is somebody's choice
+    if chosen or sys.platform != "linux" or is_optimised(sys.base_prefix, sysconfig.get_config_var("CONFIG_ARGS")):
         return None
-    return _SYSTEM if _says(_SYSTEM) == _SYSTEM_PREFIX else None
+    return _SYSTEM if _says(_SYSTEM, ", ensurepip") == f"python True {_SYSTEM_PREFIX}" else None
 
 
 def is_optimised(prefix: str, options: str | None) -> bool:
@@ -47,9 +48,9 @@ def go_on_with(program: str, arguments: Sequence[str]) -> None:
     os.execvp(program, [program, *arguments])  # noqa: S606 - an argument list, no shell
 
 
-def _says(program: str) -> str:
+def _says(program: str, more: str = "") -> str:
     try:
-        done = subprocess.run([program, "-c", _LOOK], capture_output=True, text=True, check=False)
+        done = subprocess.run([program, "-c", _LOOK.format(more)], capture_output=True, text=True, check=False)
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -21,6 +21,7 @@ from devenv.installation import Installation
 from devenv.ports import free_ports, is_free
 
 ROOT = Path(__file__).resolve().parents[2]
+PYTHON = "ROWCAST_DEV_PYTHON"
 PORTS = ("ROWCAST_DEV_MYSQL_PORT", "ROWCAST_GATEWAY_PORT", "ROWCAST_API_PORT", "ROWCAST_DEMO_PORT")
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes by /proc")
@@ -32,7 +33,7 @@ class Dev:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("ROWCAST_")}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ROWCAST_") or name == PYTHON}
         numbers = {variable: str(port) for variable, port in self.ports.items()}
         self.environment = kept | numbers | {"ROWCAST_DEV_DIR": str(folder)}
         self.printed: list[str] = []
