@@ -15,7 +15,7 @@ _WATCHED = 5
 
 def bench(stage: Stage) -> list[Figure]:
     """All figures of this file."""
-    return filters(stage, *((2000, 3, 1) if stage.quick else (10_000, 5, 2)))
+    return filters(stage, *((2000, 3, 1) if stage.quick else (10_000, 5, 4)))
 
 
 def filters(stage: Stage, clients: int, rows: int, rounds: int) -> list[Figure]:

@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 
-from gateway.batch_write import OneByOne
+from gateway.batch_write import LEAST, Letter, OneByOne
 from gateway.filters import FilterIndex
 from gateway.frames import Run, runs
 from gateway.group import SLICE, Group, Part, Slice
@@ -91,7 +91,8 @@ class Hub:
         self._turning = False  # a turn is to come
         self._senior = False  # the last slice was written to because it had been live longest
         self.crowded: Callable[[], bool] = lambda: False  # many are being let in
-        self.send: Callable[[Collection[Sink], bytes], None] = OneByOne().send
+        self.sender = OneByOne()
+        self._small: list[tuple[Group, Collection[Sink], bytes, int]] = []  # what waits for the end of a run
 
     def __contains__(self, channel: str) -> bool:
         return channel in self._topics
@@ -174,13 +175,20 @@ class Hub:
             for groups, places in topic.filters.match(run.columns):
                 for group in groups:
                     self._deliver(topic, group, run.some(places, group.deflate), len(places), run.last)
+        if self._small:
+            self._write_small()
 
     def _deliver(self, topic: Topic, group: Group, data: bytes, events: int, last: int) -> None:
-        """At once to a group of one slice that has everything; the slices of others wait for their turn."""
-        if group.few is not None:
-            self._write(group, group.few, data, events)
-        else:
+        """At once to a group of one slice that has everything; the slices of others wait for their turn.
+
+        A handful is written to with those of other groups, at the end of the run.
+        """
+        if group.few is None:
             self._waiting += group.add(Part(data, events, last), topic.published)
+        elif len(group.few) < LEAST:
+            self._small.append((group, group.few, data, events))
+        else:
+            self._write(group, group.few, data, events)
 
     def _turn(self) -> None:
         """Write to slices that wait, to about as many connections as fill one."""
@@ -228,14 +236,33 @@ class Hub:
         ready: list[Sink] = []
         for sink in sinks:
             (late if sink.paused else ready).append(sink)
-        self.send(ready, data)
-        served = len(ready)
+        self.sender.send(ready, data)
+        self._count(len(ready), events, len(data))
+        if late:
+            self._demote(group.find(late))
+
+    def _write_small(self) -> None:
+        """Write to each of the small groups what is theirs of a run. Nobody is in two: they are of one channel."""
+        letters: list[Letter] = []
+        late: list[tuple[Group, Sink]] = []
+        small, self._small = self._small, []
+        for group, sinks, data, events in small:
+            before = len(letters)
+            for sink in sinks:
+                if sink.paused:
+                    late.append((group, sink))
+                else:
+                    letters.append((sink, data))
+            self._count(len(letters) - before, events, len(data))
+        self.sender.send_each(letters)
+        for group, sink in late:
+            self._demote(group.find([sink]))
+
+    def _count(self, served: int, events: int, size: int) -> None:
         stats = self._stats
         stats.deliveries += served * events
         stats.writes += served
-        stats.bytes += served * len(data)
-        if late:
-            self._demote(group.find(late))
+        stats.bytes += served * size
 
     def _demote(self, late: Sequence[Subscription]) -> None:
         for subscription in late:

@@ -15,6 +15,7 @@ import sys
 from array import array
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import accumulate
 
 from gateway.group import SLICE
 
@@ -44,7 +45,8 @@ class Submission:
         self._events = array("q", bytes(_WORD * _EVENT * most))
         self._places = array("Q", [_address(self._blocks) + _WORD * _IOCB * i for i in range(most)])
         self._words = memoryview(self._blocks)
-        self._words[_WHICH::_IOCB] = array("Q", range(most))
+        self._order = list(range(most))
+        self._words[_WHICH::_IOCB] = array("Q", self._order)
         self._answers = memoryview(self._events)
         self._call(_SETUP, most, ctypes.byref(self._context))
 
@@ -73,25 +75,37 @@ class Submission:
 
     def write(self, data: bytes, descriptors: Sequence[int]) -> Sequence[int] | None:
         """See ``gateway.batch_write.Descriptors``. Behind an exception, or ``close``, no socket takes anything."""
-        if not self._context.value:
-            return [0] * len(descriptors)
+        count = len(descriptors)
+        return self._write(descriptors, array("Q", [_start(data)]) * count, array("Q", [len(data)]) * count)
+
+    def write_each(self, pieces: Sequence[bytes], descriptors: Sequence[int]) -> Sequence[int] | None:
+        """The same, with a piece for each."""
+        sizes = array("Q", map(len, pieces))
+        joined = b"".join(pieces)  # to ask for one address is dearer than to copy a row
+        starts = array("Q", accumulate(sizes, initial=_start(joined)))
+        return self._write(descriptors, starts[:-1], sizes)
+
+    def _write(self, descriptors: Sequence[int], starts: array[int], sizes: array[int]) -> Sequence[int] | None:
         count, end = len(descriptors), _IOCB * len(descriptors)
-        where = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0  # while ``data`` lives
+        if not self._context.value:
+            return [0] * count
         self._words[_WHAT:end:_IOCB] = array("Q", [one << _DESCRIPTOR | _WRITE for one in descriptors])
-        self._words[_WHERE:end:_IOCB] = array("Q", [where]) * count
-        self._words[_SIZE:end:_IOCB] = array("Q", [len(data)]) * count
+        self._words[_WHERE:end:_IOCB] = starts
+        self._words[_SIZE:end:_IOCB] = sizes
         try:
             refused = self._submit(count)
             self._collect(count - refused)
         except BaseException:
             self.close()  # results that were not collected would be taken for those of the next call
             raise
-        results = self._answers[_RESULT : _EVENT * count : _EVENT].tolist()
-        if not refused and results.count(len(data)) == count:
+        done = count - refused
+        which = self._answers[_WHICH : _EVENT * done : _EVENT].tolist()
+        results = self._answers[_RESULT : _EVENT * done : _EVENT].tolist()
+        if which == self._order[:count] and results == sizes.tolist():
             return None
         taken = [0] * count
-        for which, result in zip(self._answers[_WHICH : _EVENT * (count - refused) : _EVENT], results, strict=False):
-            taken[which] = max(0, result)
+        for place, result in zip(which, results, strict=True):
+            taken[place] = max(0, result)
         return taken
 
     def _submit(self, count: int) -> int:
@@ -129,3 +143,8 @@ class Submission:
 
 def _address(words: array[int]) -> int:
     return words.buffer_info()[0]
+
+
+def _start(data: bytes) -> int:
+    """Where it lies, for as long as it lives."""
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0

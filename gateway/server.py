@@ -105,7 +105,7 @@ class Gateway:
             _bound_unsent(sock)
         await self._server.start_serving()
         self._sender = batch_write.best()  # no sooner: it would be left open where the port is taken
-        hub.send = self._sender.send
+        hub.sender = self._sender
         self.port = int(self._server.sockets[0].getsockname()[1])
         self._heartbeat()
         self._sweep()

@@ -92,6 +92,18 @@ def test_every_socket_gets_all(submission: Submission, pairs: list[Pair]) -> Non
     assert [received(other) for _, other in pairs[2:5]] == [b"", b"few", b""]
 
 
+def test_every_socket_gets_its_own(submission: Submission, pairs: list[Pair]) -> None:
+    """Pieces of any length, an empty one among them, and one of them full."""
+    pieces = [bytes([number]) * (number * 7 % 31) for number in range(SLICE)]
+    descriptors = [ours.fileno() for ours, _ in pairs]
+    assert submission.write_each(pieces, descriptors) is None
+    assert [received(other) for _, other in pairs] == pieces
+    fill(pairs[5][0])
+    expected = [0 if number == 5 else len(piece) for number, piece in enumerate(pieces)]
+    assert submission.write_each(pieces, descriptors) == expected
+    assert [received(other) for _, other in pairs[:5]] == pieces[:5]
+
+
 @pytest.mark.parametrize("which", [[0], [SLICE - 1], [3, 4, 70], list(range(SLICE))])
 def test_a_full_socket_takes_nothing_or_some(submission: Submission, pairs: list[Pair], which: list[int]) -> None:
     """It is told how much each took, and nothing waits for the full ones."""
@@ -140,10 +152,23 @@ def test_the_rest_is_left_to_each_connection(submission: Submission, pairs: list
     assert all(isinstance(rest, memoryview) and rest.obj is data for rest in rests), "each has a copy of its own"
 
 
+def test_each_gets_its_own_and_the_rest(submission: Submission, pairs: list[Pair]) -> None:
+    """Where sockets take a part, or nothing, and where something waits."""
+    sinks = [Wired(-1 if number == 3 else ours.fileno()) for number, (ours, _) in enumerate(pairs)]
+    pieces = [bytes([number]) * (1_000_000 if number % 2 else 10) for number in range(SLICE)]
+    BatchWriter(submission).send_each(list(zip(sinks, pieces, strict=True)))
+    assert sinks[3].sent == [pieces[3]]
+    assert any(sink.sent for sink in sinks[4:]), "all took everything: nothing was tried"
+    for sink, (_, other), piece in zip(sinks, pairs, pieces, strict=True):
+        assert received(other) + b"".join(sink.sent) == piece
+
+
 def test_more_than_one_call_takes(submission: Submission, pairs: list[Pair]) -> None:
     """A group may be larger than what is written to at once."""
     sinks = [Wired(ours.fileno()) for ours, _ in pairs for _ in range(3)]
     BatchWriter(submission).send(sinks, ROW)
+    assert {received(other) for _, other in pairs} == {ROW * 3}
+    BatchWriter(submission).send_each([(sink, ROW) for sink in sinks])
     assert {received(other) for _, other in pairs} == {ROW * 3}
     assert not any(sink.sent for sink in sinks)
 
@@ -181,7 +206,8 @@ def test_few_are_written_to_one_by_one() -> None:
     """For a handful the call is not worth its preparation."""
     sinks = [Wired(1) for _ in range(batch_write.LEAST - 1)]
     BatchWriter(Kernel()).send(sinks, ROW)  # it knows none of them
-    assert [sink.sent for sink in sinks] == [[ROW]] * len(sinks)
+    BatchWriter(Kernel()).send_each([(sink, ROW) for sink in sinks])
+    assert [sink.sent for sink in sinks] == [[ROW, ROW]] * len(sinks)
 
 
 @pytest.mark.parametrize("machine", ["vax", "refuses"])

@@ -39,5 +39,11 @@ class Kernel:
         taken = [self._open[descriptor].take_at_once(data) for descriptor in descriptors]
         return None if set(taken) == {len(data)} else taken
 
+    def write_each(self, pieces: Sequence[bytes], descriptors: Sequence[int]) -> Sequence[int] | None:
+        """The same with a piece for each."""
+        both = zip(pieces, descriptors, strict=True)
+        taken = [self._open[descriptor].take_at_once(piece) for piece, descriptor in both]
+        return None if taken == [len(piece) for piece in pieces] else taken
+
     def close(self) -> None:
         """Nothing is held."""

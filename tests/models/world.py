@@ -107,7 +107,7 @@ class World:
                 written=self._commit_begins,
             )
 
-    def _sender(self) -> BatchWriter | OneByOne:
+    def _sender(self) -> OneByOne:
         return BatchWriter(self.loop.kernel) if self._batch else OneByOne()
 
     def _threads(self, count: int, thread_name_prefix: str) -> Threads:
