@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
+from typing import NamedTuple
 
 from gateway.batch_write import LEAST, Letter, OneByOne
 from gateway.filters import FilterIndex
@@ -26,6 +27,14 @@ MOST_WAITING = 1 << 20  # bytes that a group's slices wait for, after which the 
 _born = attrgetter("born")
 
 Key = tuple[Filter | None, bool]  # the filter, and whether frames are compressed
+
+
+class _Share(NamedTuple):
+    """What a group gets of a run: the bytes, of so many events."""
+
+    group: Group
+    data: bytes
+    events: int
 
 
 class Topic:
@@ -92,7 +101,6 @@ class Hub:
         self._senior = False  # the last slice was written to because it had been live longest
         self.crowded: Callable[[], bool] = lambda: False  # many are being let in
         self.sender = OneByOne()
-        self._small: list[tuple[Group, Collection[Sink], bytes, int]] = []  # what waits for the end of a run
 
     def __contains__(self, channel: str) -> bool:
         return channel in self._topics
@@ -168,25 +176,27 @@ class Hub:
         topic.published = batch[-1].offset
 
     def _hand_out(self, topic: Topic, run: Run) -> None:
+        small: list[_Share] = []
         for deflate in (False, True):
             if group := topic.groups.get((None, deflate)):
-                self._deliver(topic, group, run.whole(deflate), len(run.events), run.last)
+                self._deliver(topic, _Share(group, run.whole(deflate), len(run.events)), run.last, small)
         if topic.filters:
             for groups, places in topic.filters.match(run.columns):
                 for group in groups:
-                    self._deliver(topic, group, run.some(places, group.deflate), len(places), run.last)
-        if self._small:
-            self._write_small()
+                    self._deliver(topic, _Share(group, run.some(places, group.deflate), len(places)), run.last, small)
+        if small:
+            self._write_small(small)
 
-    def _deliver(self, topic: Topic, group: Group, data: bytes, events: int, last: int) -> None:
+    def _deliver(self, topic: Topic, share: _Share, last: int, small: list[_Share]) -> None:
         """At once to a group of one slice that has everything; the slices of others wait for their turn.
 
-        A handful is written to with those of other groups, at the end of the run.
+        A handful is written to with those of other ``small`` groups, at the end of the run.
         """
+        group, data, events = share
         if group.few is None:
             self._waiting += group.add(Part(data, events, last), topic.published)
         elif len(group.few) < LEAST:
-            self._small.append((group, group.few, data, events))
+            small.append(share)
         else:
             self._write(group, group.few, data, events)
 
@@ -241,14 +251,13 @@ class Hub:
         if late:
             self._demote(group.find(late))
 
-    def _write_small(self) -> None:
+    def _write_small(self, small: Sequence[_Share]) -> None:
         """Write to each of the small groups what is theirs of a run. Nobody is in two: they are of one channel."""
         letters: list[Letter] = []
         late: list[tuple[Group, Sink]] = []
-        small, self._small = self._small, []
-        for group, sinks, data, events in small:
+        for group, data, events in small:
             before = len(letters)
-            for sink in sinks:
+            for sink in group.few or ():
                 if sink.paused:
                     late.append((group, sink))
                 else:

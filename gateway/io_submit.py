@@ -29,6 +29,7 @@ _RESULT = 2
 _WRITE, _DESCRIPTOR = 1, 32  # IOCB_CMD_PWRITE, and so many bits up the descriptor
 _WORD = 8
 _TRIAL = b"whole"
+_COPIED = 128 * 1024  # bytes in one call; one large row may be the piece of all
 
 
 class Submission:
@@ -81,7 +82,9 @@ class Submission:
     def write_each(self, pieces: Sequence[bytes], descriptors: Sequence[int]) -> Sequence[int] | None:
         """The same, with a piece for each."""
         sizes = array("Q", map(len, pieces))
-        joined = b"".join(pieces)  # to ask for one address is dearer than to copy a row
+        if sum(sizes) > _COPIED:
+            return self._write(descriptors, array("Q", map(_start, pieces)), sizes)
+        joined = b"".join(pieces)  # to ask for an address is dearer than to copy a small row
         starts = array("Q", accumulate(sizes, initial=_start(joined)))
         return self._write(descriptors, starts[:-1], sizes)
 

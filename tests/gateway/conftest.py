@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway import batch_write
+from gateway import batch_write, hub
 from gateway.limits import Timing
 from gateway.server import Gateway
 from tests.gateway.clients import RawClient
@@ -50,9 +50,10 @@ async def make_gateway(
 ) -> AsyncIterator[MakeGateway]:
     """Starts a gateway on a free port, its source live. Afterwards nothing may have been logged as an error.
 
-    However few are live, they are written to as many are.
+    However few are live, they are written to as many are: two as a large group is, and one with those of other groups.
     """
     monkeypatch.setattr(batch_write, "LEAST", 1)
+    monkeypatch.setattr(hub, "LEAST", 2)
     made: list[Gateway] = []
 
     async def make(**settings: Any) -> Gateway:

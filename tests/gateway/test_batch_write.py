@@ -6,6 +6,7 @@ import asyncio
 import logging
 import platform
 import socket
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
@@ -150,6 +151,20 @@ def test_the_rest_is_left_to_each_connection(submission: Submission, pairs: list
     rests = [rest for sink in others for rest in sink.sent]
     assert rests, "all took everything: nothing was tried"
     assert all(isinstance(rest, memoryview) and rest.obj is data for rest in rests), "each has a copy of its own"
+
+
+def test_a_large_row_for_all_is_not_copied(submission: Submission, pairs: list[Pair]) -> None:
+    """One row may pass every filter there is: each socket takes what it can of the same bytes."""
+    row = bytes(range(256)) * 8192  # 2 MiB
+    tracemalloc.start()
+    try:
+        taken = submission.write_each([row] * SLICE, [ours.fileno() for ours, _ in pairs])
+        assert tracemalloc.get_traced_memory()[1] < len(row)
+    finally:
+        tracemalloc.stop()
+    assert taken is not None
+    assert all(size > 0 for size in taken)
+    assert [received(other) for _, other in pairs] == [row[:size] for size in taken]
 
 
 def test_each_gets_its_own_and_the_rest(submission: Submission, pairs: list[Pair]) -> None:

@@ -69,12 +69,14 @@ class Handover(RuleBasedStateMachine):
         kept=st.sampled_from([0, 10, 30]),
         size=st.integers(1, CLIENTS),
         batch=st.booleans(),
+        few=st.sampled_from([1, 16]),
     )
-    def begin(self, *, room: int, tail: int, kept: int, size: int, batch: bool) -> None:
+    def begin(self, *, room: int, tail: int, kept: int, size: int, batch: bool, few: int) -> None:
         """A journal that holds a few rows, and everybody there; so many make a slice of a group."""
         for module in (gateway.group, gateway.hub, gateway.batch_write):
             self._patch.setattr(module, "SLICE", size)
         self._patch.setattr(gateway.batch_write, "LEAST", 1)
+        self._patch.setattr(gateway.hub, "LEAST", few)  # whether small groups wait for the end of a run
         folder = Path(self._folder.name)
         self.world = World(folder, clients=CLIENTS, room=room, tail=tail, page=PAGE_EVENTS, batch=batch)
         self.world.commit([("a", 10)] * kept)
