@@ -6,6 +6,7 @@ slice.md).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
@@ -108,6 +109,12 @@ def _leave(letters: Sequence[Letter], taken: Sequence[int] | None) -> None:
         if size < len(data):
             # a view: to copy a large row for each of however many would take all memory there is
             sink.send(memoryview(data)[size:])
+
+
+def socket_of(transport: asyncio.Transport) -> int:
+    """A connection's descriptor; -1 where bytes do not reach it as they are."""
+    sock = transport.get_extra_info("socket")
+    return -1 if sock is None or transport.get_extra_info("sslcontext") is not None else int(sock.fileno())
 
 
 def best() -> OneByOne:

@@ -16,6 +16,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from gateway.backlog import Backlog, water_marks, weigh
+from gateway.batch_write import socket_of
 from gateway.deflate import inflation
 from gateway.frames import control_frame
 from gateway.handshake import quiet
@@ -78,7 +79,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, shared: Shared, transport: asyncio.Transport, deflate: bool = False) -> None:
         self._shared = shared
         self._transport = transport
-        self._descriptor = _socket(transport)
+        self._descriptor = socket_of(transport)
         self._protocol: ServerProtocol | None = None  # the library's, from the first thing that takes more than we know
         self.deflate = deflate
         shared.stats.deflating += deflate
@@ -353,9 +354,3 @@ class Connection(asyncio.Protocol):
             if len(more.encode()) <= _MAX_REASON:
                 said = more
         return said
-
-
-def _socket(transport: asyncio.Transport) -> int:
-    """Its descriptor; -1 where bytes do not reach it as they are."""
-    sock = transport.get_extra_info("socket")
-    return -1 if sock is None or transport.get_extra_info("sslcontext") is not None else int(sock.fileno())

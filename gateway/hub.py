@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
-from typing import NamedTuple
 
 from gateway.batch_write import LEAST, Letter, OneByOne
 from gateway.filters import FilterIndex
@@ -27,14 +26,6 @@ MOST_WAITING = 1 << 20  # bytes that a group's slices wait for, after which the 
 _born = attrgetter("born")
 
 Key = tuple[Filter | None, bool]  # the filter, and whether frames are compressed
-
-
-class _Share(NamedTuple):
-    """What a group gets of a run: the bytes, of so many events."""
-
-    group: Group
-    data: bytes
-    events: int
 
 
 class Topic:
@@ -176,29 +167,29 @@ class Hub:
         topic.published = batch[-1].offset
 
     def _hand_out(self, topic: Topic, run: Run) -> None:
-        small: list[_Share] = []
+        small: list[tuple[Group, Part]] = []
         for deflate in (False, True):
             if group := topic.groups.get((None, deflate)):
-                self._deliver(topic, _Share(group, run.whole(deflate), len(run.events)), run.last, small)
+                self._deliver(topic, group, Part(run.whole(deflate), len(run.events), run.last), small)
         if topic.filters:
             for groups, places in topic.filters.match(run.columns):
                 for group in groups:
-                    self._deliver(topic, _Share(group, run.some(places, group.deflate), len(places)), run.last, small)
+                    part = Part(run.some(places, group.deflate), len(places), run.last)
+                    self._deliver(topic, group, part, small)
         if small:
             self._write_small(small)
 
-    def _deliver(self, topic: Topic, share: _Share, last: int, small: list[_Share]) -> None:
+    def _deliver(self, topic: Topic, group: Group, part: Part, small: list[tuple[Group, Part]]) -> None:
         """At once to a group of one slice that has everything; the slices of others wait for their turn.
 
         A handful is written to with those of other ``small`` groups, at the end of the run.
         """
-        group, data, events = share
         if group.few is None:
-            self._waiting += group.add(Part(data, events, last), topic.published)
+            self._waiting += group.add(part, topic.published)
         elif len(group.few) < LEAST:
-            small.append(share)
+            small.append((group, part))
         else:
-            self._write(group, group.few, data, events)
+            self._write(group, group.few, part)
 
     def _turn(self) -> None:
         """Write to slices that wait, to about as many connections as fill one."""
@@ -231,7 +222,7 @@ class Hub:
     def _advance(self, place: Slice) -> None:
         part, count = place.group.due(place)
         try:
-            self._write(place.group, place.members, part.data, part.events)
+            self._write(place.group, place.members, part)
         except Exception:  # whatever went wrong, nobody must wait in silence: they come back
             for sink in list(place.members):
                 sink.abort()
@@ -241,37 +232,37 @@ class Hub:
             if place.waits:
                 self._waiting.append(place)
 
-    def _write(self, group: Group, sinks: Collection[Sink], data: bytes, events: int) -> None:
+    def _write(self, group: Group, sinks: Collection[Sink], part: Part) -> None:
         late: list[Sink] = []
         ready: list[Sink] = []
         for sink in sinks:
             (late if sink.paused else ready).append(sink)
-        self.sender.send(ready, data)
-        self._count(len(ready), events, len(data))
+        self.sender.send(ready, part.data)
+        self._count(len(ready), part)
         if late:
             self._demote(group.find(late))
 
-    def _write_small(self, small: Sequence[_Share]) -> None:
+    def _write_small(self, small: Sequence[tuple[Group, Part]]) -> None:
         """Write to each of the small groups what is theirs of a run. Nobody is in two: they are of one channel."""
         letters: list[Letter] = []
         late: list[tuple[Group, Sink]] = []
-        for group, data, events in small:
+        for group, part in small:
             before = len(letters)
             for sink in group.few or ():
                 if sink.paused:
                     late.append((group, sink))
                 else:
-                    letters.append((sink, data))
-            self._count(len(letters) - before, events, len(data))
+                    letters.append((sink, part.data))
+            self._count(len(letters) - before, part)
         self.sender.send_each(letters)
         for group, sink in late:
             self._demote(group.find([sink]))
 
-    def _count(self, served: int, events: int, size: int) -> None:
+    def _count(self, served: int, part: Part) -> None:
         stats = self._stats
-        stats.deliveries += served * events
+        stats.deliveries += served * part.events
         stats.writes += served
-        stats.bytes += served * size
+        stats.bytes += served * len(part.data)
 
     def _demote(self, late: Sequence[Subscription]) -> None:
         for subscription in late:

@@ -1,4 +1,4 @@
-"""A context of Linux's io_submit(2), its native asynchronous I/O, for writing the same bytes to many sockets.
+"""A context of Linux's io_submit(2), its native asynchronous I/O, for writing to many sockets by one system call.
 
 For sockets nothing about it is asynchronous: each write is done within the call, as send(2) would do it, and its result
 is there when the call returns. The interpreter's lock is free meanwhile.

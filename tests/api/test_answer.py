@@ -67,6 +67,14 @@ def length(number):
     return (b"content-length", b"%d" % number)
 
 
+async def assert_waits(cycle):
+    """The application has been told everything until the client leaves."""
+    after = asyncio.create_task(cycle.receive())
+    await asyncio.sleep(0)
+    assert not after.done()
+    after.cancel()
+
+
 async def test_head_and_body_go_out_together(begin):
     """An answer that tells its length is one write."""
     cycle, done = begin()
@@ -217,10 +225,7 @@ async def test_a_body_that_is_waited_for_ends_once(begin):
     cycle.more_body = False
     cycle.message_event.set()
     assert await last == {"type": "http.request", "body": b"rest", "more_body": False}
-    after = asyncio.create_task(cycle.receive())
-    await asyncio.sleep(0)
-    assert not after.done()
-    after.cancel()
+    await assert_waits(cycle)
 
 
 async def test_a_client_that_waits_to_be_asked_is_told_once(begin):
@@ -229,10 +234,7 @@ async def test_a_client_that_waits_to_be_asked_is_told_once(begin):
     cycle.waiting_for_100_continue = True
     assert await cycle.receive() == {"type": "http.request", "body": b"body", "more_body": False}
     assert done == [b"HTTP/1.1 100 Continue\r\n\r\n"]
-    after = asyncio.create_task(cycle.receive())
-    await asyncio.sleep(0)
-    assert not after.done()
-    after.cancel()
+    await assert_waits(cycle)
 
 
 async def test_two_lengths_are_not_chosen_from(begin):
